@@ -1,0 +1,41 @@
+# `make run` and `make test` need nothing before them: each makes .venv, installs, and does its job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN ?= first
+ARGS ?=
+
+.PHONY: run test test-slow format clean help
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed, and $(PYTHON) is `$(PYTHON) -V 2>&1`; say: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --no-deps matbench==0.6
+	@touch $@
+
+run: $(STAMP)  ## install and watch the offline team improve the seed on the shipped crystals
+	@$(BIN)/team run --name $(RUN) $(ARGS)
+
+test: $(STAMP)  ## install and run format, lint, types, import direction and tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest $(ARGS)
+
+test-slow: $(STAMP)  ## the lane that takes minutes: every playbook edit and pair trains a batch
+	@$(BIN)/pytest -m slow $(ARGS)
+
+format: $(STAMP)  ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## remove the environment (runs stay)
+	@rm -rf $(VENV)

@@ -1,0 +1,198 @@
+"""A gated graph network for one property of a crystal, trained inside a budget of seconds. This is the file to edit.
+
+A crystal becomes a graph: its atoms, and from each atom an edge to each of its NEIGHBOURS nearest periodic images.
+Blocks of gated convolution (in the manner of CGCNN, Xie and Grossman 2018) let each atom look at its neighbours; atoms
+are pooled into one vector per crystal, and a small network reads the property from it. The loss is the L1 distance to
+the label, the learning rate follows the clock, and the predictions come from a moving average of the weights.
+
+What it does not cover: angles between bonds, symmetry, the lattice as a whole, tabulated properties of elements,
+ensembles, several GPUs. It keeps no checkpoint and writes no file.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_geometric.data import Data
+from torch_geometric.utils import scatter
+
+from evaluation_locked.client import Task
+from evaluation_locked.neighbours import nearest_neighbours
+
+# The graph
+NEIGHBOURS = 12
+RBF_COUNT = 32
+RBF_MAX_ANGSTROM = 8.0
+RBF_WIDTH = 1.0  # of each Gaussian, in units of the distance between two centres
+
+# The network
+WIDTH = 64
+BLOCKS = 3
+HEAD_WIDTH = 128
+DROPOUT = 0.1
+
+# The training
+BATCH_SIZE = 64
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+WARMUP = 0.03  # share of the budget
+GRADIENT_NORM = 2.0
+EMA_DECAY = 0.995
+PREDICT_BATCH_SIZE = 256
+
+
+class Graphs:
+    """Crystals as flat tensors on the device; a batch is a gather of rows, without a loop over crystals."""
+
+    def __init__(self, crystals, n_threads, device):
+        table = nearest_neighbours(crystals, NEIGHBOURS, n_threads=n_threads)
+        self.n_atoms = torch.from_numpy(crystals.n_atoms.copy())  # [n_crystals], kept where it is summed
+        self.first = torch.from_numpy(crystals.offsets[:-1].copy()).to(device)  # [n_crystals]
+        first_of_atom = torch.repeat_interleave(self.first, self.n_atoms.to(device))  # [n_atoms]
+        self.device = device
+        # Whatever stands in these two dictionaries arrives in `batch` under its name.
+        self.atom = {
+            "element": torch.from_numpy(crystals.atomic_numbers.astype("int64")).to(device),  # [n_atoms]
+            "neighbour": torch.from_numpy(table.index).to(device) - first_of_atom[:, None],  # [n_atoms, k]
+            "distance": torch.from_numpy(table.distance).to(device),  # [n_atoms, k] angstrom
+            "vector": torch.from_numpy(table.vector).to(device),  # [n_atoms, k, 3] angstrom
+        }
+        self.crystal = {
+            "space_group": torch.from_numpy(crystals.space_group.astype("int64")).to(device),  # [n_crystals]
+            "lattice": torch.from_numpy(crystals.lattice_vectors()).float().to(device),  # [n_crystals, 3, 3] angstrom
+        }
+
+    def __len__(self):
+        return len(self.n_atoms)
+
+    def batch(self, rows):
+        """Return the crystals `rows` (on the CPU, any order) as one graph of many parts."""
+        counts, total = self.n_atoms[rows], int(self.n_atoms[rows].sum())
+        rows, counts = rows.to(self.device), counts.to(self.device)
+        crystal = torch.repeat_interleave(counts, output_size=total)  # [n_atoms] the crystal of each atom
+        start = counts.cumsum(0) - counts  # [n_crystals] first atom of each crystal in this batch
+        atoms = torch.arange(total, device=self.device) + (self.first[rows] - start)[crystal]
+        batch = Data(num_nodes=total, crystal=crystal, n_crystals=len(rows), n_atoms=counts)
+        for name, values in self.atom.items():
+            batch[name] = values.index_select(0, atoms)
+        for name, values in self.crystal.items():
+            batch[name] = values.index_select(0, rows)
+        batch.neighbour = batch.neighbour + start[crystal][:, None]
+        return batch
+
+
+def gather(x, index):
+    """Return x[index]; on a CPU the gradient of index_select is ten times as fast as that of x[index]."""
+    return x.index_select(0, index.reshape(-1)).reshape(*index.shape, -1)
+
+
+class Gaussians(nn.Module):
+    """Distances on a grid of Gaussians (SchNet, 1706.08566)."""
+
+    def __init__(self, count, maximum):
+        super().__init__()
+        self.register_buffer("centres", torch.linspace(0.0, maximum, count))
+        self.inverse_width = (count - 1) / maximum / RBF_WIDTH
+
+    def forward(self, values):  # [...] -> [..., count]
+        return torch.exp(-0.5 * ((values[..., None] - self.centres) * self.inverse_width) ** 2)
+
+
+class GatedConvolution(nn.Module):
+    """Each atom adds up gated messages from its neighbours, and adds the normalised sum to its state."""
+
+    def __init__(self):
+        super().__init__()
+        # W [e, xi, xj] = We e + Wi xi + Wj xj: the two atom parts are multiplied before the gather, once per atom.
+        self.from_centre = nn.Linear(WIDTH, 2 * WIDTH)
+        self.from_neighbour = nn.Linear(WIDTH, 2 * WIDTH, bias=False)
+        self.from_edge = nn.LazyLinear(2 * WIDTH, bias=False)
+        self.norm = nn.BatchNorm1d(WIDTH)
+        self.update = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x, edges, batch):
+        z = self.from_edge(edges) + self.from_centre(x)[:, None]
+        z = z + gather(self.from_neighbour(x), batch.neighbour)  # [n_atoms, k, 2 WIDTH]
+        messages = F.glu(z)  # [n_atoms, k, WIDTH]
+        total = self.norm(messages.sum(1))  # [n_atoms, WIDTH]
+        return x + self.update(F.silu(total))
+
+
+class Network(nn.Module):
+    """From a batch of crystals to one number each; lazy layers take their width from the first batch they see."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed_element = nn.Embedding(119, WIDTH)
+        self.gaussians = Gaussians(RBF_COUNT, RBF_MAX_ANGSTROM)
+        self.blocks = nn.ModuleList(GatedConvolution() for _ in range(BLOCKS))
+        self.head = nn.Sequential(
+            nn.LazyLinear(HEAD_WIDTH),
+            nn.SiLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HEAD_WIDTH, 1),
+        )
+
+    def forward(self, batch):
+        edge_parts = [self.gaussians(batch.distance)]  # each [n_atoms, k, any]
+        edges = torch.cat(edge_parts, dim=-1)
+
+        node_parts = [self.embed_element(batch.element)]  # each [n_atoms, WIDTH]
+        x = sum(node_parts)
+        for block in self.blocks:
+            x = block(x, edges, batch)
+
+        pooled = [scatter(x, batch.crystal, 0, batch.n_crystals, reduce="mean")]  # each [n_crystals, any]
+        pooled.append(scatter(x, batch.crystal, 0, batch.n_crystals, reduce="max"))
+        state = torch.cat(pooled, dim=-1)
+        output = self.head(state).squeeze(-1)  # [n_crystals]
+        return output
+
+
+def loss_of(output, label, kind):
+    """Return the loss of standardised labels, or of classes 0 and 1."""
+    if kind == "classification":
+        return F.binary_cross_entropy_with_logits(output, label)
+    return F.l1_loss(output, label)
+
+
+def learning_rate(progress):
+    """Return the learning rate at a share of the budget: a short warm-up, then a cosine to zero."""
+    decay = 0.5 * (1.0 + torch.cos(torch.tensor(torch.pi * progress)).item())
+    return LEARNING_RATE * min(1.0, progress / WARMUP + 0.01) * decay
+
+
+@torch.no_grad()
+def update_average(average, model, step):
+    """Move the averaged weights and statistics a little towards the model's."""
+    decay = min(EMA_DECAY, (1.0 + step) / (10.0 + step))  # the first weights are forgotten soon
+    for old, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        old.lerp_(new, 1.0 - decay) if old.is_floating_point() else old.copy_(new)
+
+
+@torch.no_grad()
+def predict(model, graphs, centre, scale, kind):
+    """Return [n_crystals] predictions in the unit of the labels, or probabilities."""
+    model.eval()
+    outputs = [model(graphs.batch(rows)) for rows in torch.arange(len(graphs)).split(PREDICT_BATCH_SIZE)]
+    output = torch.cat(outputs).double().cpu()
+    prediction = torch.sigmoid(output) if kind == "classification" else centre + scale * output
+    return prediction.numpy()
+
+
+def main():
+    """Featurise, train until the budget is spent, predict."""
+    task = Task.open()
+    facts = task.facts
+    torch.manual_seed(facts.seed)
+    torch.set_num_threads(facts.n_threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+    graphs = Graphs(task.crystals, facts.n_threads, device)
+    model = Network().to(device)
+    model(graphs.batch(torch.arange(min(2, len(graphs)))))  # the lazy layers take their shapes
+    average = Network().to(device)
+"""
+"""

@@ -1,0 +1,143 @@
+"""The task as `train.py` sees it: crystals, then labels and the clock, then the crystals to predict.
+
+    task = Task.open()                  # crystals without labels; featurise here, off the clock but capped
+    labels = task.start_training()      # labels are handed over now, and the clock starts
+    while task.seconds_left() > 0: ...
+    crystals = task.finish_training()   # the clock stops; the crystals to predict come, shuffled, without ids or labels
+    task.submit(predictions)
+
+This end keeps no rule: the judge on the other end of the socket does, with its own clock. It imports numpy alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation_locked.crystals import Crystals
+from evaluation_locked.wire import Message, receive, send
+
+CHANNEL_VARIABLE = "TEAM_TASK_FD"
+MAX_BYTES_FROM_JUDGE = 1 << 40
+
+
+class ProtocolError(RuntimeError):
+    """`train.py` called the task in the wrong order, or submitted something else than a prediction each."""
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a trial is told beside the crystals.
+
+    Attributes:
+        name: The task, such as `crystal_seed`.
+        target: The property, such as `gap_ev`.
+        unit: Its unit, such as `eV`.
+        kind: `regression` or `classification` (then labels are 0 or 1 and predictions the probability of 1).
+        metric: What is scored, such as `mae`.
+        seed: The random seed of this trial; the judge chooses it, so that none is picked by luck.
+        n_threads: CPU threads that the trial may use.
+        train_seconds: The training budget.
+    """
+
+    name: str
+    target: str
+    unit: str
+    kind: str
+    metric: str
+    seed: int
+    n_threads: int
+    train_seconds: float
+
+
+class Task:
+    """The trial's end of the protocol; made by `Task.open()`."""
+
+    def __init__(self, channel: socket.socket, facts: TaskFacts, crystals: Crystals):
+        self._channel = channel
+        self._started: float | None = None
+        self._to_predict: int | None = None
+        self.facts = facts
+        self.crystals = crystals
+
+    @classmethod
+    def open(cls) -> Task:
+        """Connect to the judge and receive the training crystals, without labels.
+
+        Raises:
+            ProtocolError: The file was not started as a trial.
+        """
+        number = os.environ.get(CHANNEL_VARIABLE)
+        if number is None:
+            raise ProtocolError("train.py runs inside a trial only: use `team run`, or `team trial FILE` for one trial")
+        channel = socket.socket(fileno=int(number))
+        opening = receive(channel, MAX_BYTES_FROM_JUDGE)
+        return cls(channel, TaskFacts(**opening.facts), Crystals.from_arrays(opening.arrays))
+
+    def start_training(self) -> np.ndarray:
+        """Return the labels of `crystals`, [n] float64, and start the clock.
+
+        Raises:
+            ProtocolError: Training was started before.
+        """
+        if self._started is not None:
+            raise ProtocolError("start_training() was called twice; the clock runs once")
+        send(self._channel, Message("start"))
+        labels = receive(self._channel, MAX_BYTES_FROM_JUDGE).arrays["labels"]
+        self._started = time.monotonic()
+        return labels
+
+    def seconds_left(self) -> float:
+        """Return the seconds of training left; 0 or less means: call `finish_training()` now.
+
+        Raises:
+            ProtocolError: Training has not started.
+        """
+        if self._started is None:
+            raise ProtocolError("seconds_left() before start_training(): the clock does not run yet")
+        return self.facts.train_seconds - (time.monotonic() - self._started)
+
+    def progress(self) -> float:
+        """Return the share of the training budget that is used, from 0 to 1; a schedule follows it, not steps."""
+        return min(1.0, max(0.0, 1.0 - self.seconds_left() / self.facts.train_seconds))
+
+    def finish_training(self) -> Crystals:
+        """Stop the clock and return the crystals to predict: shuffled, without ids or labels.
+
+        Raises:
+            ProtocolError: Training has not started, or was finished before.
+        """
+        if self._started is None or self._to_predict is not None:
+            raise ProtocolError("finish_training() comes once, after start_training()")
+        send(self._channel, Message("finish"))
+        crystals = Crystals.from_arrays(receive(self._channel, MAX_BYTES_FROM_JUDGE).arrays)
+        self._to_predict = len(crystals)
+        return crystals
+
+    def submit(self, predictions: np.ndarray) -> None:
+        """Hand in one finite prediction for each crystal of `finish_training()`, in its order.
+
+        Args:
+            predictions: [n] numbers in the unit of the target.
+
+        Raises:
+            ProtocolError: Training was not finished, the number differs, or a prediction is not finite.
+        """
+        if self._to_predict is None:
+            raise ProtocolError("submit() comes after finish_training()")
+        predictions = np.asarray(predictions, dtype=np.float64).reshape(-1)
+        if len(predictions) != self._to_predict:
+            raise ProtocolError(f"{len(predictions)} predictions for {self._to_predict} crystals: predict each once")
+        bad = ~np.isfinite(predictions)
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise ProtocolError(
+                f"{bad.sum()} of {len(predictions)} predictions are not finite, the first is row {first}"
+            )
+        send(self._channel, Message("submit", arrays={"predictions": predictions}))
+        receive(self._channel, MAX_BYTES_FROM_JUDGE)  # the judge's word that it has them
+        self._channel.close()

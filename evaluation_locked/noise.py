@@ -1,0 +1,100 @@
+"""How sure is a score? Bootstrap over crystals, and the spread between random seeds.
+
+Two sources of noise are kept apart. *Sampling noise*: other crystals would have given another score; a paired bootstrap
+over the same rows measures what of it concerns a difference. *Seed noise*: the same file trained again gives another
+score; replicates measure it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from evaluation_locked.metrics import Metric
+
+N_RESAMPLES = 1000
+PRIOR_SEED_NOISE = 0.02  # of the score; two runs of the sketch in docs/concepts.md differed by this much
+PRIOR_WEIGHT = 2.0  # replicate pairs that the prior counts for
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its standard error and 95 % interval, all in the unit of the value."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+
+
+def bootstrap_differences(
+    metric: Metric,
+    labels: np.ndarray,
+    challenger: Sequence[np.ndarray],
+    champion: Sequence[np.ndarray] = (),
+    seed: int = 0,
+) -> np.ndarray:
+    """Return [n_resamples] bootstrap values of the score, or of the gain over a champion on the same rows.
+
+    Args:
+        metric: What is scored.
+        labels: [n] labels.
+        challenger: Predictions [n] of each replicate; the scores of replicates are averaged.
+        champion: The same of the champion; where empty, the score itself is resampled and not a gain.
+        seed: Of the resampling.
+    """
+    n = len(labels)
+    n_resamples = min(N_RESAMPLES, max(200, int(2e7 / max(n, 1))))  # 2e7 draws bound the time to about a second
+    values = np.empty(n_resamples)
+    resamples = enumerate(_resamples(n, seed, n_resamples))
+    if metric.name == "mae":  # a mean over rows: one array of per-row values serves all resamples
+        per_row = np.mean([np.abs(labels - p) for p in challenger], axis=0)
+        if champion:
+            per_row = np.mean([np.abs(labels - p) for p in champion], axis=0) - per_row
+        for i, rows in resamples:
+            values[i] = per_row[rows].mean()
+        return values
+    for i, rows in resamples:
+        after = float(np.mean([metric.function(labels[rows], p[rows]) for p in challenger]))
+        if champion:
+            values[i] = metric.gain(float(np.mean([metric.function(labels[rows], p[rows]) for p in champion])), after)
+        else:
+            values[i] = after
+    return values
+
+
+def _resamples(n: int, seed: int, n_resamples: int) -> Iterator[np.ndarray]:
+    """Yield n_resamples arrays [n] of rows drawn with replacement (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n_resamples):
+        yield rng.integers(0, n, size=n, dtype=np.int32)
+
+
+def interval(value: float, resampled: np.ndarray) -> Interval:
+    """Return the percentile interval of bootstrap values around the value measured on all rows."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(value, float(resampled.std(ddof=1)), float(low), float(high))
+
+
+def pooled_seed_noise(groups: Sequence[Sequence[float]], typical_score: float) -> float:
+    """Return the standard deviation of a score between random seeds, shrunk towards a prior where replicates are few.
+
+    The pooled variance of all groups of replicates, with a prior variance of (2 % of the score)^2 that counts as two
+    degrees of freedom (the mean of a scaled inverse chi-squared posterior, Gelman et al., Bayesian Data Analysis, 2.6).
+
+    Args:
+        groups: The scores of each file that was trained more than once.
+        typical_score: A score of the run, which sets the scale of the prior.
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        if len(group) > 1:
+            squares += float(np.var(group) * len(group))
+            freedom += len(group) - 1
+    prior = (PRIOR_SEED_NOISE * abs(typical_score)) ** 2
+    return float(np.sqrt((PRIOR_WEIGHT * prior + squares) / (PRIOR_WEIGHT + freedom)))

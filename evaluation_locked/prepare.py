@@ -1,0 +1,172 @@
+"""The locked folder of a run: the rows that a search may use, split, with judge's labels in a file of their own.
+
+    train.npz               crystals and labels of search-train; the warden hands them to the trial
+    validation.npz          crystals of search-validation; handed over after training, shuffled
+    validation_labels.npy   labels that judge; the scorer alone opens it
+    facts.json              sizes, hashes, the seal, the score of the mean predictor
+
+The folder is closed to every trial by the sandbox. Official test rows are in none of these files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation_locked.crystals import Crystals
+from evaluation_locked.dataset import DataError
+from evaluation_locked.task import Strict, TaskSpec
+
+if TYPE_CHECKING:
+    from evaluation_locked.dataset import Dataset
+
+SMOKE_TRAIN, SMOKE_PREDICT = 48, 16
+MIN_ROWS = 100
+FORMAT = 1
+
+
+class TaskFacts(Strict):
+    """What was prepared, for people and for the seal.
+
+    Attributes:
+        seal: sha256 over the judge's code, the task and the rows; scores with different seals are not compared.
+        data_hash: sha256 of all rows of the source, before any were chosen.
+        n_source: Rows of the source.
+        n_search: Rows that the search may see, after the limit.
+        n_train: Of these, rows to train on.
+        n_validation: Of these, rows that judge.
+        mean_predictor: Score of predicting the mean of the training labels, on the validation rows.
+        provenance: Where the labels come from.
+    """
+
+    name: str
+    kind: str
+    target: str
+    unit: str
+    metric: str
+    source: str
+    provenance: str
+    seal: str
+    data_hash: str
+    n_source: int
+    n_search: int
+    n_train: int
+    n_validation: int
+    mean_predictor: float
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class TrialInput:
+    """What a warden needs of the locked folder: everything but the labels that judge."""
+
+    facts: dict[str, Any]
+    train: Crystals
+    train_labels: np.ndarray
+    predict: Crystals
+
+
+def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = None) -> TaskFacts:
+    """Choose and split the search's rows of `dataset` and write the locked folder.
+
+    Args:
+        spec: The task.
+        dataset: All rows of the source, the official test rows among them.
+        folder: Made where it is missing.
+        limit: Use at most this many of the search's rows, evenly spaced over them.
+
+    Raises:
+        DataError, CrystalError: The data cannot be used.
+    """
+    from evaluation_locked.splits import even_sample, official_folds, search_split  # noqa: PLC0415 (scikit-learn)
+
+    dataset.check()
+    if spec.kind == "classification" and (strange := set(np.unique(dataset.target)) - {0.0, 1.0}):
+        raise DataError(f"{dataset.name}: a class label is {min(strange):g}; classification needs labels 0 and 1")
+    stratify = dataset.target if spec.kind == "classification" else None
+    folds = official_folds(
+        len(dataset), stratify_labels=stratify, n_folds=spec.split.n_folds, seed=spec.split.fold_seed
+    )
+    rows = np.sort(folds[spec.split.fold][0])
+    if limit is not None:
+        rows = even_sample(rows, limit)
+    if len(rows) < MIN_ROWS:
+        raise DataError(f"{dataset.name}: {len(rows)} rows for the search; {MIN_ROWS} at least are needed")
+    split = search_split(
+        dataset.crystals, rows, validation_fraction=spec.split.validation_fraction, seed=spec.split.seed
+    )
+    train, validation = dataset.select(split.train_rows), dataset.select(split.validation_rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "train.npz", labels=train.target, **train.crystals.arrays())  # type: ignore[arg-type]
+    np.savez(folder / "validation.npz", **validation.crystals.arrays())  # type: ignore[arg-type]
+    np.save(folder / "validation_labels.npy", validation.target)
+    mean = np.full(len(validation), train.target.mean())
+    facts = TaskFacts(
+        name=spec.name,
+        kind=spec.kind,
+        target=spec.target,
+        unit=spec.unit,
+        metric=spec.metric,
+        source=dataset.name,
+        provenance=dataset.provenance,
+        seal=_seal(spec, train.content_hash(), validation.content_hash()),
+        data_hash=dataset.content_hash(),
+        n_source=len(dataset),
+        n_search=len(rows),
+        n_train=len(train),
+        n_validation=len(validation),
+        mean_predictor=spec.score_metric.function(validation.target, mean),
+    )
+    (folder / "facts.json").write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return facts
+
+
+def load_facts(folder: Path) -> TaskFacts:
+    """Read the facts of a locked folder.
+
+    Raises:
+        DataError: The folder was not prepared, or by another version.
+    """
+    path = folder / "facts.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no prepared task ({error}); start the run anew") from error
+    if facts.get("format") != FORMAT:
+        raise DataError(f"{path} has format {facts.get('format')}; this version reads {FORMAT}")
+    return TaskFacts.model_validate(facts)
+
+
+def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:
+    """Read what a trial is given.
+
+    Args:
+        folder: A locked folder.
+        smoke: Give a few training crystals to train on and a few others of them to predict, so that a file can be
+            tried out without a look at the validation rows.
+    """
+    facts = load_facts(folder)
+    told = {name: getattr(facts, name) for name in ("name", "target", "unit", "kind", "metric")}
+    with np.load(folder / "train.npz", allow_pickle=False) as file:
+        train, labels = Crystals.from_arrays(file), file["labels"]
+    if smoke:
+        predict = train.select(np.arange(SMOKE_TRAIN, SMOKE_TRAIN + SMOKE_PREDICT))
+        return TrialInput(told, train.select(np.arange(SMOKE_TRAIN)), labels[:SMOKE_TRAIN], predict)
+    with np.load(folder / "validation.npz", allow_pickle=False) as file:
+        predict = Crystals.from_arrays(file)
+    return TrialInput(told, train, labels, predict)
+
+
+def _seal(spec: TaskSpec, *hashes: str) -> str:
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps"}).encode())
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for value in hashes:
+        digest.update(value.encode())
+    return digest.hexdigest()

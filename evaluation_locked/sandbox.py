@@ -1,0 +1,124 @@
+"""What a trial may see of the machine, and the kernel layers that hold it to that.
+
+This half runs on the judge's side: it decides the rules. `evaluation_locked.launch` applies them inside the child,
+before any line of `train.py` runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import glob
+import importlib.metadata
+import os
+import re
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "wire")
+TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
+SYSTEM_READ = (
+    "/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/include /bin /lib /lib32 /lib64 "
+    "/usr/local/cuda /usr/local/nvidia /opt/cuda /usr/share/zoneinfo /etc/localtime /etc/nvidia "
+    "/etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d /etc/passwd /etc/group /etc/nsswitch.conf "
+    "/proc /sys/devices /sys/bus /sys/class /sys/module /sys/fs/cgroup"
+).split()
+DEVICES_WRITE = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom".split()
+GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri", "/dev/kfd")
+NO_LAYER = (
+    "this kernel offers no layer to hold a trial (Landlock needs Linux 5.13 or later); --unsafe-no-sandbox runs trials "
+    "unheld, and their scores are marked unsealed"
+)
+_LANDLOCK_CREATE_RULESET = 444
+
+
+@dataclass(frozen=True)
+class FileRules:
+    """Paths that a trial may touch, everything beneath them included, and nothing else.
+
+    Attributes:
+        read: May be read, listed and executed.
+        write: May also be written, made and removed.
+        list_only: May be listed; their files stay closed unless named in `read`.
+    """
+
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    list_only: tuple[str, ...]
+
+
+def landlock_abi() -> int:
+    """Return the ABI version of Landlock that this kernel offers, 0 where it has none (before Linux 5.13)."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, int(libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, 1)))
+
+
+def file_rules(train_py: Path, scratch: Path) -> FileRules:
+    """Return what a trial of `train_py` may touch: libraries, its own file, devices, and its scratch folder."""
+    package = Path(__file__).resolve().parent
+    own = tuple(str(package / f"{name}.py") for name in (*TRIAL_MODULES, "launch"))
+    read = (*own, str(train_py.resolve()), *_library_paths(), *SYSTEM_READ)
+    gpus = tuple(path for pattern in GPU_DEVICES for path in glob.glob(pattern))  # noqa: PTH207 (absolute patterns)
+    write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
+    return FileRules(
+        read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),
+        write=tuple(path for path in write if os.path.lexists(path)),
+        list_only=(str(package), *(str(p) for p in _package_folders())),
+    )
+
+
+@functools.cache
+def _library_paths() -> tuple[str, ...]:
+    """Return the interpreter and, of its packages, only what a trial may import and what that requires.
+
+    Site-packages is not opened as a whole: data packages keep downloaded data sets, labels and all, beside their code.
+    """
+    names = _closure(TRIAL_PACKAGES)
+    paths: list[str] = []
+    for prefix in dict.fromkeys((sys.base_prefix, sys.prefix)):
+        paths += [f"{prefix}/bin", f"{prefix}/include", f"{prefix}/pyvenv.cfg"]
+        library = Path(prefix, "lib")
+        paths += [str(p) for p in library.glob("*") if not p.name.startswith("python")] if prefix != "/usr" else []
+    standard = Path(sysconfig.get_path("stdlib"))
+    paths += [str(p) for p in standard.glob("*") if p.name not in ("site-packages", "dist-packages")]
+    for folder in _package_folders():
+        paths += [str(p) for p in folder.glob("*") if _belongs(p.name, names)]
+    return tuple(paths)
+
+
+@functools.cache
+def _package_folders() -> tuple[Path, ...]:
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    folders |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
+    return tuple(sorted(Path(folder) for folder in folders if Path(folder).is_dir()))
+
+
+def _belongs(entry: str, names: frozenset[str]) -> bool:
+    return entry in names or re.split(r"[-.]", entry)[0] in names
+
+
+@functools.cache
+def _closure(distributions: tuple[str, ...]) -> frozenset[str]:
+    """Return the top-level entries of site-packages that these distributions and their requirements install."""
+    entries: set[str] = set()
+    todo, seen = list(distributions), set()
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        entries |= {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}
+        todo += [
+            re.split(r"[\s;<>=!~\[(]", requirement)[0]
+            for requirement in distribution.requires or ()
+            if "extra ==" not in requirement
+        ]
+    return frozenset(entries - {"__pycache__"})

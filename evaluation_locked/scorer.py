@@ -1,0 +1,165 @@
+"""The scorer, a process of its own: it alone opens the labels that judge, after the trial's processes are gone.
+
+It is given files of predictions and prints one line of JSON. It never runs a line of a trial's code, and reads
+predictions as plain numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation_locked.metrics import METRICS, Metric
+from evaluation_locked.noise import Interval, bootstrap_differences, interval
+from evaluation_locked.prepare import load_facts
+from evaluation_locked.task import Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ScoringError(RuntimeError):
+    """Predictions that cannot be scored; the message names the file and what was found."""
+
+
+class Score(Strict):
+    """The locked result of one trial.
+
+    Attributes:
+        metric: What decides, such as `mae`.
+        value: Its value on the search-validation rows, in the unit of the target where the metric has one.
+        low: Lower end of the 95 % bootstrap interval over crystals.
+        high: Upper end.
+        n: Rows scored.
+        metrics: Every metric of the task's kind, by name.
+        seal: Of the judge, the task and the rows.
+        sealed: False where the trial ran without a sandbox.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    metrics: dict[str, float]
+    seal: str
+    sealed: bool = True
+
+
+class Comparison(Strict):
+    """Gain of a challenger over a champion on the same rows; positive is better.
+
+    Attributes:
+        gain: In the unit of the metric; replicates are averaged.
+        sampling_error: Its standard error over crystals, from the paired bootstrap; seed noise is not in it.
+        n_challenger: Trainings averaged on either side.
+    """
+
+    gain: float
+    sampling_error: float
+    n_challenger: int
+    n_champion: int
+
+
+def score(locked: Path, predictions: Path, residuals: Path | None = None, *, sealed: bool = True) -> Score:
+    """Score a file of predictions in a process of its own.
+
+    Args:
+        locked: The locked folder.
+        predictions: `predictions.npy`, [n_validation] float64 in the order of the validation rows.
+        residuals: Where to write prediction minus label, [n_validation] float32, for the behaviour view of crowding.
+        sealed: Whether a sandbox held the trial.
+
+    Raises:
+        ScoringError: The predictions or the locked folder are not what they should be.
+    """
+    answer = _ask(
+        {
+            "do": "score",
+            "locked": str(locked),
+            "challenger": [str(predictions)],
+            "residuals": str(residuals) if residuals else None,
+        }
+    )
+    return Score(sealed=sealed, **answer)
+
+
+def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) -> Comparison:
+    """Compare two files' predictions, each trained one or more times, in a process of its own.
+
+    Raises:
+        ScoringError: As for `score`.
+    """
+    names = {"challenger": [str(p) for p in challenger], "champion": [str(p) for p in champion]}
+    return Comparison(**_ask({"do": "compare", "locked": str(locked)} | names))
+
+
+def _ask(order: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "evaluation_locked.scorer"],
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"code {done.returncode}"]
+        raise ScoringError(last[0])
+    return dict(json.loads(done.stdout))
+
+
+def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residuals: str | None) -> dict[str, Any]:
+    if residuals:
+        np.save(residuals, (predictions - labels).astype(np.float32))
+    spread: Interval = interval(
+        metric.function(labels, predictions), bootstrap_differences(metric, labels, [predictions])
+    )
+    values = {m.name: m.function(labels, predictions) for m in METRICS.values() if m.kind == metric.kind}
+    return {
+        "metric": metric.name,
+        "value": spread.value,
+        "low": spread.low,
+        "high": spread.high,
+        "n": len(labels),
+        "metrics": values,
+    }
+
+
+def _load(path: str, n: int) -> np.ndarray:
+    predictions = np.load(path, allow_pickle=False)
+    if predictions.shape != (n,) or predictions.dtype != np.float64 or not np.isfinite(predictions).all():
+        raise ValueError(f"{path} holds {predictions.dtype} {predictions.shape}; {n} finite float64 are due")
+    return predictions
+
+
+def main() -> None:
+    """Read the order from standard input, print the answer."""
+    order = json.load(sys.stdin)
+    locked = Path(order["locked"])
+    facts = load_facts(locked)
+    metric = METRICS[facts.metric]
+    labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
+    challenger = [_load(path, len(labels)) for path in order["challenger"]]
+    if order["do"] == "score":
+        answer = _score(metric, labels, challenger[0], order["residuals"]) | {"seal": facts.seal}
+    else:
+        champion = [_load(path, len(labels)) for path in order["champion"]]
+        means = [float(np.mean([metric.function(labels, p) for p in side])) for side in (champion, challenger)]
+        resampled = bootstrap_differences(metric, labels, challenger, champion)
+        answer = {
+            "gain": metric.gain(means[0], means[1]),
+            "sampling_error": float(resampled.std(ddof=1)),
+            "n_challenger": len(challenger),
+            "n_champion": len(champion),
+        }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""The process that holds one trial: it speaks the protocol, keeps the clock and the caps, and leaves nothing running.
+
+The order comes as one line of JSON on standard input, which then stays open as a lifeline: when it closes, whoever
+asked is gone or wants no more, and the trial ends. Events go to standard output, a line of JSON each. The warden holds
+the training labels until the clock starts. The labels that judge it never sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation_locked import process_tree, sandbox
+from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.prepare import TrialInput, load_trial_input
+from evaluation_locked.trial import TrialOrder, TrialOutcome
+from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIB, MIB = 1 << 30, 1 << 20
+OVERRUN_SECONDS = 0.5  # a last step may end this much after the budget, or 1 % of it, whichever is more
+TICK_SECONDS = 0.1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Warden:
+    """Runs one trial; every attribute belongs to that trial."""
+
+    def __init__(self, order: TrialOrder, trial_input: TrialInput):
+        self.order = order
+        self.input = trial_input
+        self.ended: tuple[str, str] | None = None  # status and message of what ended the trial, first come
+        self.deadline = float("inf")
+        self.deadline_message = ""
+        self.peak_memory_bytes = 0
+        self.log_bytes = 0
+        self.layers: tuple[str, ...] = ()
+        self.seconds = {"featurise": 0.0, "train": 0.0, "predict": 0.0}
+        self.scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=order.folder))
+        self.finished = threading.Event()
+        self.lock = threading.Lock()
+
+    def run(self) -> TrialOutcome:
+        """Run the trial and return its outcome; no process of it is left when this returns."""
+        ours, theirs = socket.socketpair()
+        log_read, log_write = os.pipe()
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-u", str(Path(sandbox.__file__).with_name("launch.py"))],
+            stdin=subprocess.PIPE,
+            stdout=log_write,
+            stderr=log_write,
+            cwd=self.scratch,
+            env=self._environment(theirs.fileno()),
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        os.close(log_write)
+        threads = [
+            threading.Thread(target=target, args=arguments, daemon=True)
+            for target, arguments in ((self._keep_log, (log_read,)), (self._watch, ()), (self._hold_lifeline, ()))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError), child.stdin:
+                child.stdin.write((json.dumps(self._child_order()) + "\n").encode())
+            predictions = self._speak(ours)
+            np.save(self.order.folder / "predictions.npy", predictions)
+            self._end("finished", "predictions submitted")
+        except ChannelClosedError:
+            self._end(*self._why_closed(child.pid))
+        except WireError as error:
+            self._end("invalid", f"{error}")
+        except OSError as error:
+            self._end("disk", f"the trial's predictions could not be stored ({error.strerror}): free disk space")
+        finally:
+            self.finished.set()
+            ours.close()
+            process_tree.end_descendants(os.getpid(), patience_seconds=0.0 if self._is("finished") else 1.0)
+            child.returncode = 0  # reaped above
+            threads[0].join(timeout=2)
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        assert self.ended is not None
+        status, message = self.ended
+        return TrialOutcome.model_validate(
+            {
+                "status": status,
+                "message": message,
+                "featurise_seconds": round(self.seconds["featurise"], 3),
+                "train_seconds": round(self.seconds["train"], 3),
+                "predict_seconds": round(self.seconds["predict"], 3),
+                "peak_memory_gib": round(self.peak_memory_bytes / GIB, 3),
+                "layers": self.layers,
+            }
+        )
+
+    def _speak(self, channel: socket.socket) -> np.ndarray:
+        """Hold the judge's end of the protocol; return predictions in the order of the rows that are judged."""
+        caps, given = self.order.caps, self.input
+        facts = given.facts | {
+            "seed": self.order.seed,
+            "n_threads": self.order.n_threads,
+            "train_seconds": caps.train_seconds,
+        }
+        with self._phase("featurise", "starting", caps.featurise_seconds):
+            self.layers = tuple(str(layer) for layer in self._expect(channel, "ready").facts["layers"])
+            _say("phase", phase="featurising")
+            send(channel, Message("task", facts, given.train.arrays()))
+            self._expect(channel, "start")
+        overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
+        with self._phase("train", "training", caps.train_seconds + overrun):
+            send(channel, Message("labels", arrays={"labels": given.train_labels}))
+            self._expect(channel, "finish")
+        with self._phase("predict", "predicting", caps.predict_seconds):
+            # Shuffled by numbers from the kernel: the order says nothing of the rows, and no seed in a file repeats it.
+            shuffle = np.random.default_rng().permutation(len(given.predict))
+            send(channel, Message("crystals", arrays=given.predict.select(shuffle).arrays()))
+            submitted = self._expect(channel, "submit", array_bytes=8 * len(shuffle) + 64).arrays.get("predictions")
+        _say("phase", phase="ending")
+        if submitted is None or submitted.shape != (len(shuffle),) or not np.isfinite(submitted).all():
+            found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
+            raise WireError(f"predictions for {len(shuffle)} crystals are due, finite, one each; found {found}")
+        send(channel, Message("taken"))
+        predictions = np.empty(len(shuffle))
+        predictions[shuffle] = submitted
+        return predictions
+
+    def _expect(self, channel: socket.socket, kind: str, array_bytes: int = 0) -> Message:
+        message = receive(channel, array_bytes)
+        if message.kind != kind:
+            raise WireError(f"train.py said {message.kind!r} where {kind!r} is due")
+        return message
+
+    @contextlib.contextmanager
+    def _phase(self, name: str, shown: str, cap_seconds: float) -> Iterator[None]:
+        started = time.monotonic()
+        with self.lock:
+            self.deadline = started + cap_seconds
+            allowed = self.order.caps.train_seconds if name == "train" else cap_seconds
+            advice = {
+                "featurise": "prepare less before start_training()",
+                "train": "check task.seconds_left() before each step",
+                "predict": "predict in larger batches, or with a smaller network",
+            }[name]
+            self.deadline_message = f"{name} took over {allowed:g} s: {advice}"
+        _say("phase", phase=shown)
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - started
+            with self.lock:
+                self.deadline = float("inf")
+
+    def _watch(self) -> None:
+        """Enforce the deadline, memory, number of processes and disk, until the trial is over."""
+        caps = self.order.caps
+        for tick in itertools.count():
+            if self.finished.wait(TICK_SECONDS):
+                return
+            if time.monotonic() > self.deadline:
+                self._stop("overtime", self.deadline_message)
+            tree = process_tree.descendants(os.getpid())
+            if len(tree) > caps.processes:
+                self._stop("processes", f"{len(tree)} processes; {caps.processes} are allowed (caps.processes)")
+            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB))
+            self.peak_memory_bytes = max(self.peak_memory_bytes, used)
+            if used > caps.memory_gib * GIB:
+                found = f"{used / GIB:.2f} GiB of memory; {caps.memory_gib:g} GiB are allowed"
+                self._stop("memory", f"{found}: smaller batches, or raise caps.memory_gib")
+            if tick % 10 == 0 and (disk := _folder_bytes(self.scratch)) > caps.scratch_gib * GIB:
+                self._stop("disk", f"{disk / GIB:.2f} GiB of scratch files; {caps.scratch_gib:g} GiB are allowed")
+
+    def _keep_log(self, read_end: int) -> None:
+        """Copy what the trial prints to its log, up to the cap; more than that ends the trial."""
+        cap = int(self.order.caps.log_mib * MIB)
+        with os.fdopen(read_end, "rb", buffering=0) as source, (self.order.folder / "train.log").open("wb") as log:
+            while chunk := source.read(65_536):
+                room = max(0, cap - self.log_bytes)
+                with contextlib.suppress(OSError):  # a full disk costs the log, not the trial
+                    log.write(chunk[:room])
+                    log.flush()
+                self.log_bytes += len(chunk)
+                if self.log_bytes > cap:
+                    self._stop("output", f"over {cap / MIB:g} MiB printed: print less (caps.log_mib)")
+
+    def _hold_lifeline(self) -> None:
+        sys.stdin.read()
+        if not self.finished.is_set():
+            self._stop("cancelled", "cancelled: whoever ran the trial stopped or is gone")
+
+    def _stop(self, status: str, message: str) -> None:
+        """End the trial from a watching thread; its silence then ends the protocol in the main one."""
+        if self._end(status, message):
+            process_tree.end_descendants(os.getpid(), patience_seconds=1.0)
+
+    def _end(self, status: str, message: str) -> bool:
+        with self.lock:
+            if self.ended is not None:
+                return False
+            self.ended = (status, message)
+            return True
+
+    def _is(self, status: str) -> bool:
+        return self.ended is not None and self.ended[0] == status
+
+    def _why_closed(self, pid: int) -> tuple[str, str]:
+        """Say why the protocol broke off; the file's own words are in the log."""
+        code = process_tree.exit_code(pid, wait_seconds=5.0)
+        if not code:
+            how = "train.py ended without a submission" if code == 0 else "train.py closed the task channel"
+            return "invalid", f"{how}: call start_training(), finish_training() and submit() once, in this order"
+        return (
+            "crashed",
+            f"train.py ended with {f'signal {signal.Signals(-code).name}' if code < 0 else f'code {code}'}",
+        )
+
+    def _environment(self, channel: int) -> dict[str, str]:
+        """Return the trial's environment, made from nothing: keys and addresses of the caller do not travel."""
+        threads = str(self.order.n_threads)
+        home = str(self.scratch)
+        passed = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
+        return {name: os.environ[name] for name in passed if name in os.environ} | {
+            CHANNEL_VARIABLE: str(channel),
+            "HOME": home,
+            "TMPDIR": home,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+        }
+
+    def _child_order(self) -> dict[str, Any]:
+        rules = sandbox.file_rules(self.order.train_py, self.scratch)
+        return {
+            "warden_pid": os.getpid(),
+            "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
+            "file_bytes": int(self.order.caps.scratch_gib * GIB),
+            "rules": {"read": rules.read, "write": rules.write, "list_only": rules.list_only},
+            "train_py": str(self.order.train_py.resolve()),
+        }
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(path, name)).st_blocks * 512
+    return total
+
+
+def _say(event: str, **facts: Any) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def main() -> None:
+    """Read the order, run the trial, print the outcome."""
+    order = TrialOrder.model_validate_json(sys.stdin.readline())
+    if order.sandboxed and not sandbox.landlock_abi():
+        _say("refused", message=sandbox.NO_LAYER)
+        return
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of the trial become ours, and end with it
+    outcome = Warden(order, load_trial_input(order.locked, smoke=order.smoke)).run()
+    _say("outcome", **outcome.model_dump(mode="json"))
+
+
+if __name__ == "__main__":
+    main()

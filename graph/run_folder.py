@@ -1,0 +1,162 @@
+"""Where a run lies on disk: `runs/<name>/` and what is in it. Paths and the resolved configuration, no logic of a round."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from evaluation_locked.task import Strict, TaskSpec
+
+if TYPE_CHECKING:
+    from memory.records import Idea
+
+VERSIONED = ("torch", "torch-geometric", "numpy", "langgraph", "chromadb", "pymatgen", "crystal-research-team")
+
+
+class RunError(RuntimeError):
+    """A run that cannot be started, opened or resumed; the message says what was found and what to do."""
+
+
+class RunConfig(Strict):
+    """Everything that was settled when the run began; `run.toml` holds it, and a resumed run reads it from there.
+
+    Attributes:
+        name: The folder below `runs/`.
+        task: The resolved task: `task.toml` with the command line's changes.
+        limit: Rows of the search, None for all.
+        trials: Trainings to pay for.
+        hours: Wall time to spend, None for no limit.
+        seed: Root of all random numbers of the search.
+        n_threads: CPU threads of a trial.
+        sandboxed: False only where somebody asked for it; scores are then unsealed.
+        embedder: Of the idea memory, chosen once.
+        team: Who plays the roles.
+    """
+
+    name: str
+    task: TaskSpec
+    seed_folder: str
+    limit: int | None = None
+    trials: int = Field(10, ge=1)
+    hours: float | None = Field(None, gt=0)
+    seed: int = 0
+    n_threads: int = Field(1, ge=1)
+    sandboxed: bool = True
+    embedder: str = "local"
+    team: str = "offline"
+    created_at: str = ""
+    versions: dict[str, str] = {}
+
+
+class RunFolder:
+    """The paths of one run, as docs/concepts.md draws them."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "run.toml"
+        self.journal = path / "journal.jsonl"
+        self.checkpoint = path / "checkpoint.sqlite"
+        self.chroma = path / "chroma"
+        self.locked = path / "locked"
+        self.seed = path / "seed"
+        self.trials = path / "trials"
+        self.champion = path / "champion"
+        self.graphml = path / "ideas.graphml"
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    def trial(self, number: int) -> Path:
+        """Return the folder of trial `number`, which exists; its title is part of its name."""
+        found = sorted(self.trials.glob(f"{number:04d}-*"))
+        if not found:
+            raise RunError(f"run {self.name} has no trial {number}: `team graph {self.name}` lists what there is")
+        return found[0]
+
+    def make_trial(self, idea: Idea) -> Path:
+        """Make the folder of an idea's trial, or return the one that an interrupted round made for its number."""
+        found = sorted(self.trials.glob(f"{idea.number:04d}-*"))
+        folder = self.trials / f"{idea.number:04d}-{idea.slug}"
+        for other in found:
+            if other != folder:  # the interrupted round had another idea for this number
+                shutil.rmtree(other)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def source(self, number: int) -> str:
+        """Return the train.py of trial `number`."""
+        return (self.trial(number) / "train.py").read_text(encoding="utf-8")
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write `run.toml`; a resumed run reads nothing else from the command line's past."""
+        write_atomically(self.config_file, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+
+    def read_config(self) -> RunConfig:
+        """Read `run.toml`.
+
+        Raises:
+            RunError: There is no such run, or its configuration is damaged.
+        """
+        if not self.path.is_dir():
+            others = sorted(p.parent.name for p in self.path.parent.glob("*/run.toml"))
+            known = f"runs here: {', '.join(others)}" if others else f"there are none in {self.path.parent}"
+            raise RunError(f"no run {self.name!r}; {known}")
+        try:
+            return RunConfig.model_validate(tomllib.loads(self.config_file.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise RunError(f"{self.config_file} cannot be read ({error}); restore it or start a run anew") from error
+
+
+def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
+    """Make the folder of a new run and copy the seed folder into it, so that later edits of it change no run.
+
+    Raises:
+        RunError: The name is taken or cannot be a folder's.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", config.name):
+        raise RunError(f"{config.name!r} cannot name a run: use letters, digits, '.', '_' and '-', at most 80")
+    folder = RunFolder(runs / config.name)
+    if folder.config_file.exists():
+        raise RunError(
+            f"run {config.name!r} exists: `team resume {config.name}` goes on with it, --name chooses another name"
+        )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+    shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
+    folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
+    return folder
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that a score depends on."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a restart, sees the old one or the new one and never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

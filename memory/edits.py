@@ -1,0 +1,240 @@
+"""Edits of a source file: the one way in which the playbook and a language model change `train.py`.
+
+An edit replaces whole lines that occur exactly once. It is refused, never guessed at: where the lines are absent or
+ambiguous, or the result does not compile, the error says what was found and shows the closest lines of the file.
+
+    <<<<<<< SEARCH
+    WIDTH = 64
+    =======
+    WIDTH = 96
+    >>>>>>> REPLACE
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OPEN = re.compile(r"<{7} SEARCH\s*")
+_DIVIDE = re.compile(r"={7}\s*")
+_CLOSE = re.compile(r">{7} REPLACE\s*")
+
+
+class EditError(ValueError):
+    """An edit that cannot be applied; the message names the block, what was found and the way to mend it."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement of whole lines.
+
+    Attributes:
+        search: Lines of the file, exactly as they stand there, without the last line break.
+        replace: What stands there afterwards; empty deletes the lines.
+    """
+
+    search: str
+    replace: str
+
+
+def parse_edits(text: str) -> tuple[Edit, ...]:
+    """Return the edit blocks of `text` in order; what stands around them, such as prose or a code fence, is ignored.
+
+    Args:
+        text: An answer of a model or a playbook file; without blocks the result is empty.
+
+    Raises:
+        EditError: A block is not closed, has no divider, is opened inside another, or has no line to search for.
+    """
+    edits: list[Edit] = []
+    search: list[str] = []
+    replace: list[str] = []
+    part = "outside"
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        block = f"edit block {len(edits) + 1} (line {number})"
+        if _OPEN.fullmatch(line):
+            if part != "outside":
+                raise EditError(f"{block} opens inside another block: close that one with '>>>>>>> REPLACE' first")
+            part, search, replace = "search", [], []
+        elif _DIVIDE.fullmatch(line) and part == "search":
+            if not any(text.strip() for text in search):
+                raise EditError(f"{block} has an empty SEARCH: give the lines of the file that it stands for")
+            part = "replace"
+        elif _CLOSE.fullmatch(line):
+            if part != "replace":
+                raise EditError(f"{block} ends without '<<<<<<< SEARCH' and '=======' before it: write all three")
+            edits.append(Edit("\n".join(search), "\n".join(replace)))
+            part = "outside"
+        elif part == "search":
+            search.append(line)
+        elif part == "replace":
+            replace.append(line)
+    if part != "outside":
+        raise EditError(f"edit block {len(edits) + 1} is not closed: end it with '>>>>>>> REPLACE'")
+    return tuple(edits)
+
+
+def format_edits(edits: Sequence[Edit]) -> str:
+    """Return edits as text that `parse_edits` reads back."""
+    blocks = []
+    for edit in edits:
+        replace = f"{edit.replace}\n" if edit.replace else ""
+        blocks.append(f"<<<<<<< SEARCH\n{edit.search}\n=======\n{replace}>>>>>>> REPLACE\n")
+    return "\n".join(blocks)
+
+
+def apply_edits(source: str, edits: Sequence[Edit]) -> str:
+    """Return `source` after the edits, each applied to what the one before it left.
+
+    Raises:
+        EditError: A SEARCH does not match exactly once, or the result does not compile.
+    """
+    lines = source.split("\n")
+    for block, edit in enumerate(edits, start=1):
+        search = edit.search.split("\n")
+        found = [i for i in range(len(lines) - len(search) + 1) if lines[i : i + len(search)] == search]
+        if len(found) > 1:
+            at = ", ".join(str(i + 1) for i in found)
+            raise EditError(
+                f"edit block {block} matches {len(found)} times, at lines {at}: "
+                "add a neighbouring line to SEARCH, so that it matches once"
+            )
+        if not found:
+            raise EditError(
+                f"edit block {block} matches 0 times: SEARCH must repeat whole lines of the file exactly, "
+                f"with their indentation; the closest lines are\n{_closest(lines, search)}"
+            )
+        lines[found[0] : found[0] + len(search)] = edit.replace.split("\n") if edit.replace else []
+    result = "\n".join(lines)
+    _compile(result)
+    return result
+
+
+def set_knob(source: str, name: str, value: object) -> Edit:
+    """Return the edit that sets the top-level constant `name` to `value`; a comment behind it stays.
+
+    Args:
+        source: The file.
+        name: An UPPER_CASE name that is assigned once, on one line.
+        value: A number, string, bool, None, or a tuple or list of them.
+
+    Raises:
+        EditError: The constant does not exist, is assigned more than once or over several lines, or the file does not
+            parse.
+    """
+    tree, lines = _parse(source), source.split("\n")
+    nodes = [node for node in tree.body if (found := _constant(node)) is not None and found[0] == name]
+    if len(nodes) != 1:
+        known = ", ".join(f"{key} = {held!r}" for key, held in knobs(source).items()) or "none"
+        raise EditError(f"the file assigns the knob {name} {len(nodes)} times, not once; its knobs are {known}")
+    node = nodes[0]
+    line = lines[node.lineno - 1]
+    if node.end_lineno != node.lineno or node.end_col_offset is None or lines.count(line) != 1:
+        raise EditError(f"the knob {name} must be on a line of its own, found {line!r} at line {node.lineno}")
+    behind = line.encode()[node.end_col_offset :].decode()
+    return Edit(line, f"{name} = {value!r}{behind}")
+
+
+def knobs(source: str) -> dict[str, Any]:
+    """Return the top-level UPPER_CASE constants whose value is a literal, in the order of the file.
+
+    Raises:
+        EditError: The file does not parse.
+    """
+    return dict(found for node in _parse(source).body if (found := _constant(node)) is not None)
+
+
+def inverse(edit: Edit) -> Edit:
+    """Return the edit that undoes `edit`.
+
+    Raises:
+        EditError: The edit deletes lines, so that nothing is left to search for.
+    """
+    if not edit.replace.strip():
+        raise EditError(f"an edit that deletes {edit.search!r} has no inverse: keep a neighbouring line in both parts")
+    return Edit(edit.replace, edit.search)
+
+
+def unified_diff(before: str, after: str, name: str = "train.py") -> str:
+    """Return the unified diff of two versions of a file, empty where they are equal."""
+    parts = difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm="")
+    return "".join(f"{line}\n" for line in parts)
+
+
+def normalised(source: str) -> str:
+    """Return the source without comments, docstrings, blank lines and layout: equal texts train alike.
+
+    Raises:
+        EditError: The file does not parse.
+    """
+    return ast.unparse(_WithoutDocstrings().visit(_parse(source)))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops statements that are a bare constant, which a docstring is, and keeps every body non-empty."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and node.value.value is not Ellipsis else node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        node = super().generic_visit(node)
+        if not isinstance(node, ast.Module) and getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return node
+
+
+def _constant(node: ast.stmt) -> tuple[str, Any] | None:
+    """Return (name, value) where `node` assigns a literal to one UPPER_CASE name."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        target, value = node.targets[0], node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        target, value = node.target, node.value
+    else:
+        return None
+    if not isinstance(target, ast.Name) or not target.id.isupper():
+        return None
+    try:
+        return target.id, ast.literal_eval(value)
+    except ValueError:
+        return None
+
+
+def _closest(lines: Sequence[str], search: Sequence[str]) -> str:
+    """Return the window of `lines` most like `search`, with line numbers."""
+    wanted = "\n".join(search)
+    best, best_ratio = 0, -1.0
+    for start in range(max(1, len(lines) - len(search) + 1)):
+        matcher = difflib.SequenceMatcher(None, "\n".join(lines[start : start + len(search)]), wanted, autojunk=False)
+        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
+            ratio = matcher.ratio()
+            if ratio > best_ratio:
+                best, best_ratio = start, ratio
+    return "\n".join(f"{i + 1:5d} | {lines[i]}" for i in range(best, min(len(lines), best + len(search))))
+
+
+def _parse(source: str) -> ast.Module:
+    _compile(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
+
+
+def _compile(source: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in edited code is its author's business
+            compile(source, "train.py", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        lines = source.split("\n")
+        at = error.lineno or 1
+        shown = "\n".join(f"{i + 1:5d} | {lines[i]}" for i in range(max(0, at - 3), min(len(lines), at + 2)))
+        raise EditError(f"the edited file does not compile: {error.msg} at line {at}\n{shown}") from error
+    except ValueError as error:
+        raise EditError(f"the edited file does not compile: {error}") from error

@@ -1,0 +1,213 @@
+"""The history of a run, derived from the journal's entries: trials, decisions, the champion and who came from whom.
+
+It is pure: it reads no file, and adding an entry takes about the same time whatever went before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evaluation_locked.metrics import METRICS
+from memory.records import DecisionRecord, TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from memory.records import Entry, Outcome
+
+
+class HistoryError(ValueError):
+    """An entry that does not follow from those before it; the message names both."""
+
+
+class History:
+    """What happened so far.
+
+    A trial counts as *finished* where it has a score.
+
+    Attributes:
+        trials: Every recorded trial by number, in the order recorded.
+        decisions: The latest later word on a trial, by its number.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.trials: dict[int, TrialRecord] = {}
+        self.decisions: dict[int, DecisionRecord] = {}
+        self._keeps: dict[int, int] = {}  # trial -> trials recorded when it was kept, in the order of keeping
+        self._first_with_code: dict[str, int] = {}
+        self._finished_with_code: dict[str, list[int]] = {}
+        self._scores: list[float] = []
+        self._highest = -1
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> bool:
+        """Take in one entry.
+
+        A process that dies between writing a trial and noting that it did may write it again; the first line on a
+        trial stands, and only a decision changes it.
+
+        Returns:
+            Whether the entry was new; False for a trial that is already recorded.
+
+        Raises:
+            HistoryError: Its parent, or the trial that it decides, is not recorded.
+        """
+        if isinstance(entry, DecisionRecord):
+            if entry.trial not in self.trials:
+                raise HistoryError(f"a decision on trial {entry.trial}, which is not recorded: record the trial first")
+            self.decisions[entry.trial] = entry
+            self._note_outcome(entry.trial, entry.outcome)
+            return True
+        if entry.number in self.trials:
+            return False
+        parent = entry.idea.parent
+        if parent is not None and parent not in self.trials:
+            raise HistoryError(
+                f"trial {entry.number} edits trial {parent}, which is not recorded: record trial {parent} first"
+            )
+        self.trials[entry.number] = entry
+        self._highest = max(self._highest, entry.number)
+        if entry.code_sha:
+            self._first_with_code.setdefault(entry.code_sha, entry.number)
+        if entry.score is not None:
+            self._scores.append(entry.score.value)
+            if entry.code_sha:
+                self._finished_with_code.setdefault(entry.code_sha, []).append(entry.number)
+        self._note_outcome(entry.number, entry.outcome)
+        return True
+
+    def _note_outcome(self, number: int, outcome: Outcome) -> None:
+        if outcome != "kept":
+            self._keeps.pop(number, None)
+        elif number not in self._keeps:  # a keep that is confirmed keeps its place
+            self._keeps[number] = len(self.trials)
+
+    def outcome(self, number: int) -> Outcome:
+        """Return what became of a trial; the latest decision wins.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        decision = self.decisions.get(number)
+        return self.trials[number].outcome if decision is None else decision.outcome
+
+    def reason(self, number: int) -> str:
+        """Return the sentence that goes with `outcome`.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        decision = self.decisions.get(number)
+        return self.trials[number].reason if decision is None else decision.reason
+
+    @property
+    def keeps(self) -> list[int]:
+        """Trials that are kept, in the order in which they were kept; one that a decision took back is not there."""
+        return list(self._keeps)
+
+    @property
+    def champion(self) -> TrialRecord | None:
+        """The trial that was kept last, None before the first."""
+        return self.trials[next(reversed(self._keeps))] if self._keeps else None
+
+    @property
+    def rounds_since_keep(self) -> int:
+        """Trials recorded since the champion was kept, whatever became of them; all of them before the first keep."""
+        return len(self.trials) - (next(reversed(self._keeps.values())) if self._keeps else 0)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next trial: one above the highest recorded."""
+        return self._highest + 1
+
+    @property
+    def scores(self) -> list[float]:
+        """Score of every finished trial in the order recorded, in the unit of the metric."""
+        return list(self._scores)
+
+    def replicates_of(self, number: int) -> list[int]:
+        """Return the finished trials of the same code, the trial itself among them where it finished.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        trial = self.trials[number]
+        if trial.code_sha:
+            return list(self._finished_with_code.get(trial.code_sha, ()))
+        return [number] if trial.score is not None else []
+
+    def seed_noise_groups(self) -> list[list[float]]:
+        """Return the scores of each code that was trained to its end more than once."""
+        groups = []
+        for numbers in self._finished_with_code.values():
+            values = [score.value for n in numbers if (score := self.trials[n].score) is not None]
+            if len(values) > 1:
+                groups.append(values)
+        return groups
+
+    def mean_score(self, number: int) -> float | None:
+        """Return the mean score over the replicates of a trial, None where none finished.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        values = [score.value for n in self.replicates_of(number) if (score := self.trials[n].score) is not None]
+        return sum(values) / len(values) if values else None
+
+    def gain(self, before: int, after: int) -> float | None:
+        """Return how much better `after` scores than `before`, by the means of their replicates; positive is better.
+
+        It is descriptive: neither sampling nor seed noise is in it, so that it decides nothing.
+
+        Returns:
+            The gain in the unit of the metric; None where either has no score, or their metrics differ.
+
+        Raises:
+            KeyError: A trial is not recorded.
+        """
+        metrics = {score.metric for n in (before, after) if (score := self.trials[n].score) is not None}
+        earlier, later = self.mean_score(before), self.mean_score(after)
+        if earlier is None or later is None or len(metrics) != 1:
+            return None
+        return METRICS[metrics.pop()].gain(earlier, later)
+
+    def lineage(self, number: int) -> list[int]:
+        """Return the trials from the root to `number`, each the parent of the next.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        path = [number]
+        while (parent := self.trials[path[-1]].idea.parent) is not None:
+            path.append(parent)
+        return path[::-1]
+
+    def techniques_in(self, number: int) -> tuple[str, ...]:
+        """Return the techniques that the trial's code holds, in the order added along its lineage.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        held: dict[str, None] = {}
+        for ancestor in self.lineage(number):
+            idea = self.trials[ancestor].idea
+            for technique in idea.removed:
+                held.pop(technique, None)
+            held.update(dict.fromkeys(idea.techniques))
+        return tuple(held)
+
+    def knobs_in(self, number: int) -> dict[str, Any]:
+        """Return the top-level constants that the trial's lineage set; a later setting wins.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        held: dict[str, Any] = {}
+        for ancestor in self.lineage(number):
+            held.update(self.trials[ancestor].idea.knobs)
+        return held
+
+    def find_code(self, code_sha: str) -> int | None:
+        """Return the first trial with this code, finished or not, None where the code is new."""
+        return self._first_with_code.get(code_sha)

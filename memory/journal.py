@@ -1,0 +1,246 @@
+"""The journal: one file of JSON lines that only grows, and the truth from which all else in a run is derived.
+
+It writes entries, checks them and keeps to one writer. It does not interpret them: see `memory.history`.
+
+A line is `{"crc32":"89abcdef","entry":{...}}`. The checksum is the CRC-32 of the entry's canonical JSON, which is the
+very text that stands in the line: keys sorted, no space between tokens, UTF-8.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import os
+import re
+import socket
+import threading
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from memory.records import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+_LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","entry":(.*)\}\n', re.DOTALL)
+_TAIL_BYTES = 65_536
+
+
+class JournalError(RuntimeError):
+    """A journal that cannot be read, or an entry that it cannot hold; the message names the line and the mend."""
+
+
+class RunLockedError(RuntimeError):
+    """Another process writes this run; the message names it."""
+
+
+class Journal:
+    """An append-only file of entries with one writer and any number of readers.
+
+    Beside the file lie `lock`, held by the writer, and `journal.torn`, what repairs cut off, for the curious.
+
+    Args:
+        path: `runs/<name>/journal.jsonl`; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock_fd: int | None = None
+        self._threads = threading.RLock()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the run's only writer while the block lasts; within a block of its own it changes nothing.
+
+        The kernel lets go of the lock when the process ends, however it ends. A torn last line that an earlier
+        writer left is repaired first.
+
+        Raises:
+            RunLockedError: Another process, or another `Journal` of this one, writes the run.
+            OSError: The run's folder cannot be written.
+        """
+        with self._threads:
+            if mine := self._lock_fd is None:
+                self._lock_fd = self._acquire()
+        try:
+            if mine:
+                self._repair()
+            yield
+        finally:
+            if mine:
+                fd, self._lock_fd = self._lock_fd, None
+                if fd is not None:
+                    os.ftruncate(fd, 0)  # the file stays: to unlink it would let two writers lock two files
+                    os.close(fd)
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry durably: when this returns, it is on the disk; when it raises, the file is as before.
+
+        Without `lock` around it, the lock is taken for this one line.
+
+        Raises:
+            JournalError: The entry holds what JSON cannot, such as NaN.
+            RunLockedError: As for `lock`.
+            OSError: The disk is full, or the file cannot be written.
+        """
+        line = _format(entry)
+        with self._threads, self.lock():
+            new = not self.path.exists()
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                before = os.fstat(fd).st_size
+                try:
+                    written = os.write(fd, line)
+                    if written != len(line):
+                        raise OSError(
+                            errno.ENOSPC,
+                            f"{written} of {len(line)} bytes of an entry fitted: free some space and resume the run",
+                            str(self.path),
+                        )
+                    os.fsync(fd)
+                except BaseException:
+                    os.ftruncate(fd, before)
+                    raise
+            finally:
+                os.close(fd)
+            if new:
+                _sync_folder(self.path.parent)
+
+    def read(self) -> tuple[Entry, ...]:
+        """Return every entry in the order written; an absent file has none.
+
+        A torn last line is repaired. While another process writes the run it is passed over instead, since that
+        process may be in the middle of it.
+
+        Raises:
+            JournalError: A line before the last is damaged, or a line is whole but no entry.
+        """
+        lines = self._lines()
+        if lines and _payload(lines[-1]) is None:
+            if self._lock_fd is None:
+                try:
+                    with self.lock():  # repairs
+                        lines = self._lines()
+                except (RunLockedError, OSError):
+                    lines = lines[:-1]
+            else:
+                self._repair()
+                lines = self._lines()
+        return tuple(self._parse(number, line) for number, line in enumerate(lines, start=1))
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        except FileNotFoundError:
+            return []
+
+    def _parse(self, number: int, line: bytes) -> Entry:
+        payload = _payload(line)
+        if payload is None:
+            raise JournalError(
+                f"{self.path}: line {number} is damaged (its checksum does not match): restore the file from a copy, "
+                f"or delete the line, which forgets that entry (sed -i {number}d {self.path.name})"
+            )
+        try:
+            return _ENTRY.validate_json(payload)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise JournalError(
+                f"{self.path}: line {number} is whole, but not an entry of this version ({where}: {fault['msg']}): "
+                "read it with the version that run.toml names"
+            ) from error
+
+    def _acquire(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 1000, 0).decode(errors="replace").strip() or "a process that is just starting"
+            os.close(fd)
+            raise RunLockedError(
+                f"{self.path.parent} is in use by {holder}: wait until it ends, stop it, or choose another run name"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return fd
+
+    def _repair(self) -> None:
+        """Cut off a torn last line, and end a whole one that lacks only its line break."""
+        if not self.path.exists():
+            return
+        fd = os.open(self.path, os.O_RDWR)
+        try:
+            start, line = _last_line(fd)
+            if not line or _payload(line) is not None:
+                return
+            if _payload(line + b"\n") is not None:
+                os.pwrite(fd, b"\n", start + len(line))
+            else:
+                with self.path.with_suffix(".torn").open("ab") as torn:
+                    torn.write(line.rstrip(b"\n") + b"\n")
+                os.ftruncate(fd, start)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _format(entry: Entry) -> bytes:
+    try:
+        fields = _ENTRY.dump_python(entry, mode="json")
+        payload = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        encoded = payload.encode()
+        _ENTRY.validate_json(encoded)  # never write what cannot be read
+    except ValueError as error:
+        where = ", ".join(_not_finite(_ENTRY.dump_python(entry), "entry")) or str(error)
+        raise JournalError(
+            f"an entry that JSON cannot hold: {where}; use finite numbers, text, bools or None"
+        ) from error
+    return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(encoded), encoded)
+
+
+def _not_finite(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} is {value}"
+    elif isinstance(value, dict):
+        for key, held in value.items():
+            yield from _not_finite(held, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, held in enumerate(value):
+            yield from _not_finite(held, f"{name}[{index}]")
+
+
+def _payload(line: bytes) -> bytes | None:
+    """Return the entry's JSON, None where the line is torn or damaged."""
+    match = _LINE.fullmatch(line)
+    return match[2] if match and zlib.crc32(match[2]) == int(match[1], 16) else None
+
+
+def _last_line(fd: int) -> tuple[int, bytes]:
+    """Return where the last line starts and its bytes, without reading the whole file."""
+    start = end = os.fstat(fd).st_size
+    tail = b""
+    while start:
+        step = min(_TAIL_BYTES, start)
+        start -= step
+        tail = os.pread(fd, step, start) + tail
+        at = tail.rfind(b"\n", 0, len(tail) - 1)
+        if at >= 0:
+            return start + at + 1, tail[at + 1 :]
+    return end - len(tail), tail
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,115 @@
+"""All that the roles may know, in one hand: history, idea memory, the literature, and the files of earlier trials.
+
+It reads; the only thing it changes is `remember`. What judges (labels, the locked folder) it has no way to reach.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memory import crowding
+from memory.edits import normalised
+from memory.records import Crowding, DecisionRecord, TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from evaluation_locked.task import TaskSpec
+    from memory.history import History
+    from memory.idea_memory import IdeaMemory
+    from memory.journal import Journal
+    from memory.records import Entry, Idea
+    from memory.techniques import Technique
+
+
+class Knowledge:
+    """What is known in a run.
+
+    Attributes:
+        task: What is predicted, in which unit, by which metric.
+        brief: The seed folder's `brief.md`.
+        techniques: The playbook by id.
+        history: All trials so far.
+        ideas: The idea memory.
+        seed: Root of the search's random numbers.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        brief: str,
+        techniques: Mapping[str, Technique],
+        history: History,
+        ideas: IdeaMemory,
+        journal: Journal,
+        trial_folder: Callable[[int], Path],
+        seed: int,
+    ):
+        self.task = task
+        self.brief = brief
+        self.techniques = techniques
+        self.history = history
+        self.ideas = ideas
+        self.seed = seed
+        self._journal = journal
+        self._trial_folder = trial_folder
+        self._residuals: dict[int, np.ndarray] = {}
+
+    def source(self, number: int) -> str:
+        """Return the train.py of trial `number`."""
+        return (self._trial_folder(number) / "train.py").read_text(encoding="utf-8")
+
+    def crowding_before(self, idea: Idea, diff: str = "") -> Crowding:
+        """Return the two views of crowding that are known before a trial is paid for."""
+        nearest = self.ideas.nearest(idea.text, k=3, exclude=(idea.number,))
+        earlier = {n: t.diff for n, t in self.history.trials.items() if t.diff and n != idea.number}
+        return Crowding(
+            text=round(crowding.text_crowding(idea.text, self.ideas), 4),
+            code=round(crowding.code_crowding(diff, list(earlier.values())), 4) if diff else None,
+            nearest=tuple(neighbour.number for neighbour in nearest),
+        )
+
+    def behaviour(self, number: int, parent_code: str) -> float | None:
+        """Return the behaviour view of trial `number` against all finished trials of other code."""
+        mine = self.residuals(number)
+        if mine is None:
+            return None
+        earlier = {}
+        for other, trial in self.history.trials.items():
+            if other != number and trial.score is not None and trial.code_sha != parent_code:
+                residuals = self.residuals(other)
+                if residuals is not None:
+                    earlier[other] = residuals
+        return round(crowding.behaviour_crowding(mine, earlier), 4) if earlier else None
+
+    def residuals(self, number: int) -> np.ndarray | None:
+        """Return [n_validation] float32 prediction minus label of a finished trial, None where there are none."""
+        if number not in self._residuals:
+            try:
+                path = self._trial_folder(number) / "residuals.npy"
+                self._residuals[number] = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, RuntimeError):
+                return None
+        return self._residuals[number]
+
+    def same_code(self, source: str) -> int | None:
+        """Return the earliest trained trial whose code is the same but for comments and layout."""
+        wanted = normalised(source)
+        for number, trial in self.history.trials.items():
+            if trial.score is not None and normalised(self.source(number)) == wanted:
+                return number
+        return None
+
+    def remember(self, entry: Entry) -> None:
+        """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
+        self._journal.append(entry)
+        self.history.add(entry)
+        number = entry.number if isinstance(entry, TrialRecord) else entry.trial
+        record = self.history.trials[number]
+        if isinstance(entry, DecisionRecord):
+            changed = {name: getattr(entry, name) for name in ("outcome", "reason", "gain", "gain_low", "gain_high", "z")}
+            record = record.model_copy(update=changed)
+        self.ideas.add(record)

@@ -1,0 +1,1 @@
+"""Who? The roles of the research team, the offline team, and the `team` command."""
