@@ -73,7 +73,7 @@ class Task:
         """
         number = os.environ.get(CHANNEL_VARIABLE)
         if number is None:
-            raise ProtocolError("train.py runs inside a trial only: use `team run`, or `team trial FILE` for one trial")
+            raise ProtocolError("train.py runs inside a trial only, and `team run` starts those")
         channel = socket.socket(fileno=int(number))
         opening = receive(channel, MAX_BYTES_FROM_JUDGE)
         return cls(channel, TaskFacts(**opening.facts), Crystals.from_arrays(opening.arrays))

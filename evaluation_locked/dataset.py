@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation_locked.crystals import Crystals
+from evaluation_locked.crystals import FRAC_SCALE, Crystals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,9 @@ def load_table(path: Path, target_name: str) -> Dataset:
                     f"{path} has no property {target_name!r}; it has {', '.join(properties) or 'none'}: "
                     "set `target` in task.toml to one of them"
                 )
-            crystals = Crystals.from_arrays(file)
+            arrays = {name: file[name] for name in CRYSTAL_ARRAYS}
+            arrays["frac_coords_e8"] = arrays["frac_coords_e8"] % int(FRAC_SCALE)  # equal crystals, equal bytes
+            crystals = Crystals.from_arrays(arrays)
             target = np.asarray(file[target_name], dtype=np.float64)
     except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
         if isinstance(error, DataError):

@@ -83,7 +83,7 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
     Raises:
         DataError, CrystalError: The data cannot be used.
     """
-    from evaluation_locked.splits import even_sample, official_folds, search_split  # noqa: PLC0415 (scikit-learn)
+    from evaluation_locked.splits import even_sample, official_folds, search_split
 
     dataset.check()
     if spec.kind == "classification" and (strange := set(np.unique(dataset.target)) - {0.0, 1.0}):

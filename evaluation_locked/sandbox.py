@@ -62,7 +62,7 @@ def file_rules(train_py: Path, scratch: Path) -> FileRules:
     package = Path(__file__).resolve().parent
     own = tuple(str(package / f"{name}.py") for name in (*TRIAL_MODULES, "launch"))
     read = (*own, str(train_py.resolve()), *_library_paths(), *SYSTEM_READ)
-    gpus = tuple(path for pattern in GPU_DEVICES for path in glob.glob(pattern))  # noqa: PTH207 (absolute patterns)
+    gpus = tuple(path for pattern in GPU_DEVICES for path in glob.glob(pattern))
     write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
     return FileRules(
         read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),

@@ -56,7 +56,7 @@ def official_folds(
     Raises:
         DataError: There are fewer rows than folds, or fewer than two folds, or a label is missing.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold  # noqa: PLC0415
+    from sklearn.model_selection import KFold, StratifiedKFold
 
     if not 2 <= n_folds <= n:
         raise DataError(f"{n} rows cannot be split into {n_folds} folds; give 2 folds or more and a row for each")

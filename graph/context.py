@@ -37,9 +37,7 @@ class Event:
 class Executor(Protocol):
     """Where trials run."""
 
-    def run(
-        self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event
-    ) -> TrialOutcome:
+    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
         """Run one trial to its end; see `evaluation_locked.trial.run_trial`."""
 
 

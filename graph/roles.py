@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 
 class RoleError(RuntimeError):
-    """A role could not do its part for this idea; the round is recorded as rejected and the run goes on."""
+    """A role could not do its part; the message says why. The round is recorded as rejected and the run goes on."""
 
 
 class Strategist(Protocol):
     """Reads the memory and decides where to go next."""
 
-    def plan(self, number: int, knowledge: Knowledge) -> Plan | None:
-        """Return the plan of trial `number`, or None where there is nothing left that is worth trying."""
+    def plan(self, number: int, knowledge: Knowledge) -> Plan:
+        """Return the plan of trial `number`.
+
+        Raises:
+            RoleError: There is nothing left that is worth a trial; the run ends with these words.
+        """
 
     def choose(self, plan: Plan, proposals: Sequence[tuple[Idea, Crowding]], knowledge: Knowledge) -> int:
         """Return the position of the proposal to pay for; crowding tells how near each is to what was tried."""

@@ -1,4 +1,4 @@
-"""Where a run lies on disk: `runs/<name>/` and what is in it. Paths and the resolved configuration, no logic of a round."""
+"""Where a run lies on disk: the paths below `runs/<name>/` and its resolved configuration; no logic of a round."""
 
 from __future__ import annotations
 

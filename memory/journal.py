@@ -8,7 +8,6 @@ very text that stands in the line: keys sorted, no space between tokens, UTF-8.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import math
@@ -75,20 +74,21 @@ class Journal:
             yield
         finally:
             if mine:
-                fd, self._lock_fd = self._lock_fd, None
+                with self._threads:
+                    fd, self._lock_fd = self._lock_fd, None
                 if fd is not None:
                     os.ftruncate(fd, 0)  # the file stays: to unlink it would let two writers lock two files
                     os.close(fd)
 
     def append(self, entry: Entry) -> None:
-        """Write one entry durably: when this returns, it is on the disk; when it raises, the file is as before.
+        """Write one entry durably: when this returns, it is on the disk; when it raises, the file holds what it held.
 
         Without `lock` around it, the lock is taken for this one line.
 
         Raises:
             JournalError: The entry holds what JSON cannot, such as NaN.
             RunLockedError: As for `lock`.
-            OSError: The disk is full, or the file cannot be written.
+            OSError: The disk is full, or the file cannot be written: free some space, then resume the run.
         """
         line = _format(entry)
         with self._threads, self.lock():
@@ -98,12 +98,8 @@ class Journal:
                 before = os.fstat(fd).st_size
                 try:
                     written = os.write(fd, line)
-                    if written != len(line):
-                        raise OSError(
-                            errno.ENOSPC,
-                            f"{written} of {len(line)} bytes of an entry fitted: free some space and resume the run",
-                            str(self.path),
-                        )
+                    while written < len(line):  # a full disk takes a part, and says why at the next write
+                        written += os.write(fd, line[written:])
                     os.fsync(fd)
                 except BaseException:
                     os.ftruncate(fd, before)
@@ -122,24 +118,22 @@ class Journal:
         Raises:
             JournalError: A line before the last is damaged, or a line is whole but no entry.
         """
-        lines = self._lines()
-        if lines and _payload(lines[-1]) is None:
-            if self._lock_fd is None:
+        with self._threads:
+            lines = self._lines()
+            if lines and _payload(lines[-1]) is None:
                 try:
-                    with self.lock():  # repairs
+                    with self.lock():
+                        self._repair()
                         lines = self._lines()
                 except (RunLockedError, OSError):
                     lines = lines[:-1]
-            else:
-                self._repair()
-                lines = self._lines()
         return tuple(self._parse(number, line) for number, line in enumerate(lines, start=1))
 
     def _lines(self) -> list[bytes]:
-        try:
-            return self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
+        *whole, rest = self.path.read_bytes().split(b"\n")
+        return [line + b"\n" for line in whole] + ([rest] if rest else [])
 
     def _parse(self, number: int, line: bytes) -> Entry:
         payload = _payload(line)
@@ -169,8 +163,12 @@ class Journal:
             raise RunLockedError(
                 f"{self.path.parent} is in use by {holder}: wait until it ends, stop it, or choose another run name"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError:
+            os.close(fd)
+            raise
         return fd
 
     def _repair(self) -> None:
@@ -194,17 +192,15 @@ class Journal:
 
 
 def _format(entry: Entry) -> bytes:
+    if faults := list(_not_finite(entry.model_dump(), "entry")):
+        raise JournalError(f"an entry that JSON cannot hold: {', '.join(faults)}; use a finite number or None")
     try:
-        fields = _ENTRY.dump_python(entry, mode="json")
-        payload = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        encoded = payload.encode()
-        _ENTRY.validate_json(encoded)  # never write what cannot be read
+        fields = entry.model_dump(mode="json")
+        payload = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        _ENTRY.validate_json(payload)  # never write what cannot be read
     except ValueError as error:
-        where = ", ".join(_not_finite(_ENTRY.dump_python(entry), "entry")) or str(error)
-        raise JournalError(
-            f"an entry that JSON cannot hold: {where}; use finite numbers, text, bools or None"
-        ) from error
-    return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(encoded), encoded)
+        raise JournalError(f"an entry that JSON cannot hold: {error}; use numbers, text, bools or None") from error
+    return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(payload), payload)
 
 
 def _not_finite(value: Any, name: str) -> Iterator[str]:

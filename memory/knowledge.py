@@ -5,12 +5,14 @@ It reads; the only thing it changes is `remember`. What judges (labels, the lock
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memory import crowding
-from memory.edits import normalised
+from memory.edits import EditError, normalised
 from memory.records import Crowding, DecisionRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ class Knowledge:
         techniques: The playbook by id.
         history: All trials so far.
         ideas: The idea memory.
+        seed_train_py: The file that the search starts from.
         seed: Root of the search's random numbers.
     """
 
     def __init__(
         self,
+        *,
         task: TaskSpec,
         brief: str,
         techniques: Mapping[str, Technique],
@@ -46,6 +50,7 @@ class Knowledge:
         ideas: IdeaMemory,
         journal: Journal,
         trial_folder: Callable[[int], Path],
+        seed_train_py: str,
         seed: int,
     ):
         self.task = task
@@ -53,6 +58,7 @@ class Knowledge:
         self.techniques = techniques
         self.history = history
         self.ideas = ideas
+        self.seed_train_py = seed_train_py
         self.seed = seed
         self._journal = journal
         self._trial_folder = trial_folder
@@ -97,11 +103,10 @@ class Knowledge:
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
-        wanted = normalised(source)
-        for number, trial in self.history.trials.items():
-            if trial.score is not None and normalised(self.source(number)) == wanted:
-                return number
-        return None
+        wanted = meaning_sha(source)
+        return next(
+            (n for n, t in self.history.trials.items() if t.score is not None and t.meaning_sha == wanted), None
+        )
 
     def remember(self, entry: Entry) -> None:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
@@ -110,6 +115,15 @@ class Knowledge:
         number = entry.number if isinstance(entry, TrialRecord) else entry.trial
         record = self.history.trials[number]
         if isinstance(entry, DecisionRecord):
-            changed = {name: getattr(entry, name) for name in ("outcome", "reason", "gain", "gain_low", "gain_high", "z")}
+            changed = {
+                name: getattr(entry, name) for name in ("outcome", "reason", "gain", "gain_low", "gain_high", "z")
+            }
             record = record.model_copy(update=changed)
         self.ideas.add(record)
+
+
+def meaning_sha(source: str) -> str:
+    """Return the sha256 of a file's code without comments, docstrings and layout; of the text where it has no parse."""
+    with contextlib.suppress(EditError):
+        source = normalised(source)
+    return hashlib.sha256(source.encode()).hexdigest()

@@ -111,6 +111,7 @@ class TrialRecord(Record):
         reason: Why, in one sentence with figures.
         status: How the trial itself ended (see `evaluation_locked.trial`), or `not run`.
         code_sha: sha256 of train.py; equal for replicates.
+        meaning_sha: sha256 of train.py without comments, docstrings and layout; equal files train alike.
         code_lines: Lines of train.py without comments, docstrings and blank lines: what `simpler` means.
         diff: Unified diff from the parent's train.py.
         seed: Random seed of the training.
@@ -127,6 +128,7 @@ class TrialRecord(Record):
     reason: str
     status: str = "not run"
     code_sha: str = ""
+    meaning_sha: str = ""
     code_lines: int = 0
     diff: str = ""
     seed: int = 0

@@ -113,7 +113,7 @@ def _parse(folder: Path, rows: list[Row], *, skip_bad: bool, with_space_group: b
 
 def _parse_cif(path: Path) -> Cell | str:
     """Return the crystal of a CIF file, or why it has none."""
-    from pymatgen.io.cif import CifParser  # noqa: PLC0415
+    from pymatgen.io.cif import CifParser
 
     if not path.is_file():
         return f"there is no file {path.name}; add it or delete the line"

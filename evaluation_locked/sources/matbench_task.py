@@ -26,6 +26,7 @@ from evaluation_locked.sources.table_cache import fingerprint, named, through_ca
 
 _TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
 _ATTEMPTS = 3
+PAUSE_SECONDS = 2.0  # before the second attempt, and twice that before the third
 _PIECE_BYTES = 1 << 20
 
 
@@ -144,7 +145,7 @@ def download(url: str, path: Path, sha256: str) -> None:
     trouble = ""
     try:
         for attempt in range(_ATTEMPTS):
-            time.sleep(attempt)
+            time.sleep(attempt * PAUSE_SECONDS)
             trouble = _fetch(url, part, sha256)
             if not trouble:
                 part.replace(path)
@@ -160,7 +161,7 @@ def download(url: str, path: Path, sha256: str) -> None:
 
 def _fetch(url: str, part: Path, sha256: str) -> str:
     """Try once; return what went wrong, or nothing."""
-    import requests  # noqa: PLC0415
+    import requests
 
     digest = hashlib.sha256()
     try:
@@ -183,7 +184,7 @@ def _fetch(url: str, part: Path, sha256: str) -> str:
 
 def _find_file(facts: TaskFacts, cache: Path | None) -> Path:
     """Return the task's file, from a folder that has it already or from the network."""
-    import matminer.datasets  # noqa: PLC0415
+    import matminer.datasets
 
     name = facts.url.rsplit("/", 1)[-1]
     folders = [Path(matminer.datasets.__file__).parent]
@@ -220,7 +221,7 @@ def _metadata() -> Any:
         with warnings.catch_warnings():
             # The packages are of 2022 and import names that their own dependencies have since deprecated.
             warnings.simplefilter("ignore")
-            import matbench.metadata  # noqa: PLC0415
+            import matbench.metadata
     except ModuleNotFoundError as error:
         if not re.match(r"matbench(\.|$)", error.name or ""):
             raise

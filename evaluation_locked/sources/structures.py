@@ -6,7 +6,9 @@ meaning in a crystal graph, and rounding it would change the compound without a 
 
 from __future__ import annotations
 
+import os
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.sources.cores import map_over_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -156,14 +158,12 @@ def space_groups(crystals: Crystals) -> np.ndarray:
 
 def _space_groups_here(crystals: Crystals) -> np.ndarray:
     """Return [n] int16 space-group numbers, found in this process."""
-    import spglib  # noqa: PLC0415
-    from spglib.error import SpglibError  # noqa: PLC0415
+    import spglib
+    from spglib.error import SpglibError
 
     vectors, offsets, frac_coords = crystals.lattice_vectors(), crystals.offsets, crystals.frac_coords
     numbers = np.zeros(len(crystals), dtype=np.int16)
-    with warnings.catch_warnings():
-        # spglib asks on every call to be switched to exceptions by a global flag, which is not ours to set.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _quiet_spglib():
         for row in range(len(crystals)):
             atoms = slice(offsets[row], offsets[row + 1])
             cell = (vectors[row].tolist(), frac_coords[atoms].tolist(), crystals.atomic_numbers[atoms].tolist())
@@ -172,9 +172,26 @@ def _space_groups_here(crystals: Crystals) -> np.ndarray:
                     cell, symprec=SYMPREC_ANGSTROM, angle_tolerance=ANGLE_TOLERANCE_DEGREES
                 )
             except SpglibError:
-                continue  # what spglib will raise, once that flag is gone, where it gives None today
+                continue  # what spglib will raise, once its old flag is gone, where it gives None today
             numbers[row] = 0 if found is None else found.number
     return numbers
+
+
+@contextmanager
+def _quiet_spglib() -> Iterator[None]:
+    """Keep spglib from writing to the terminal, from C and from Python, about tries that it then mends itself."""
+    before = os.environ.get("SPGLIB_WARNING")
+    os.environ["SPGLIB_WARNING"] = "OFF"
+    try:
+        with warnings.catch_warnings():
+            # It also asks on every call to be switched to exceptions by a global flag, which is not ours to set.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        if before is None:
+            del os.environ["SPGLIB_WARNING"]
+        else:
+            os.environ["SPGLIB_WARNING"] = before
 
 
 def _atomic_number(symbol: str, name: str, position: int) -> int:

@@ -29,12 +29,14 @@ from evaluation_locked.tight_binding.solver import ELEMENTS
 
 MAX_ATOMS = 16
 MAX_KINDS = 4
-# Half of the drawings follow the probabilities of ions; a share for every element of the same group keeps what the ions
-# do not cover (tellurides, arsenides, intermetallics) in the draw.
+# Substitution follows the probabilities of ions; a score for every element of the same group keeps in the draw what the
+# ions do not cover (arsenides, tellurides, intermetallics).
 SAME_GROUP_SCORE = 0.03
 SMALLEST_SCORE = 0.005
 CANDIDATES_PER_SITE = 14
-BALANCED_WEIGHT = 20.0  # a draw prefers compositions whose common oxidation states add up to zero, metals abound anyway
+CLOSED_SHELL_WEIGHT = 30.0  # metals abound anyway: at 1 four crystals of five have no gap
+
+IONIC_CONTRAST = 0.4  # of Pauling's electronegativities; InSb has 0.27, GaAs 0.37, CdTe 0.41, ZnSe 0.90
 
 Composition = tuple[str, ...]  # an element for each kind of site of a prototype
 
@@ -65,7 +67,7 @@ class Draw:
 
 
 def small_prototypes(max_atoms: int = MAX_ATOMS) -> list[Prototype]:
-    """Return AFLOW's prototypes of at most `max_atoms` atoms and four elements a cell, each name once, sorted by name."""
+    """Return AFLOW's prototypes of up to `max_atoms` atoms and four elements, sorted by name, each name once."""
     found = {}
     for entry in AFLOW_PROTOTYPE_LIBRARY:
         structure = entry["snl"].structure
@@ -93,7 +95,9 @@ def candidates(symbol: str) -> tuple[tuple[str, float], ...]:
     """
     scores: dict[str, float] = {}
     for other in ELEMENTS:
-        score = max((_ion_score(symbol, other, charge) for charge in Element(symbol).common_oxidation_states), default=0)
+        score = max(
+            (_ion_score(symbol, other, charge) for charge in Element(symbol).common_oxidation_states), default=0
+        )
         if Element(other).group == Element(symbol).group:
             score = max(score, SAME_GROUP_SCORE)
         if score >= SMALLEST_SCORE and other != symbol:
@@ -103,12 +107,29 @@ def candidates(symbol: str) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:CANDIDATES_PER_SITE])
 
 
-def is_balanced(elements: Composition, counts: tuple[int, ...]) -> bool:
-    """Return whether common oxidation states of the elements, not all zero, add up to zero."""
-    states = [[q for q in Element(e).common_oxidation_states if q] for e in elements]
-    return any(
-        sum(q * n for q, n in zip(choice, counts, strict=True)) == 0 for choice in itertools.product(*states) if choice
-    )
+@cache
+def closed_states(symbol: str) -> tuple[int, ...]:
+    """Return the oxidation states of an element that leave no open d shell: Ti +4 and Cu +1, not Ti +3 or Cu +2."""
+    element = Element(symbol)
+    if 3 <= element.group <= 12:
+        return tuple(q for q in element.oxidation_states if q > 0 and element.group - q in (0, 10))
+    return tuple(q for q in element.common_oxidation_states if q)
+
+
+def has_closed_shells(elements: Composition, counts: tuple[int, ...]) -> bool:
+    """Return whether closed-shell oxidation states add up to zero, the negative ones on far more electronegative atoms.
+
+    Args:
+        elements: The kinds of atoms.
+        counts: How many there are of each.
+    """
+    for states in itertools.product(*[closed_states(e) for e in elements]):
+        cations = [_electronegativity(e) for e, q in zip(elements, states, strict=True) if q > 0]
+        anions = [_electronegativity(e) for e, q in zip(elements, states, strict=True) if q < 0]
+        neutral = sum(q * n for q, n in zip(states, counts, strict=True)) == 0
+        if neutral and anions and min(anions) - max(cations) >= IONIC_CONTRAST:
+            return True
+    return False
 
 
 def draw(prototypes: list[Prototype], own: int, shared: int, alone: int, seed: int) -> list[Draw]:
@@ -136,17 +157,17 @@ def draw(prototypes: list[Prototype], own: int, shared: int, alone: int, seed: i
         drawn = {p.name: _substitutions(p, n_own, rng) for p in group}
         pool = sorted({elements for chosen in drawn.values() for elements in chosen})
         if len(group) > 1:
-            # Few compositions for many prototypes, so that each turns up in about three.
-            popular = _pick(pool, [_weight(e, counts) for e in pool], max(shared, shared * len(group) // 3), rng)
+            # Few compositions for many prototypes, so that each of them turns up in several.
+            popular = _pick(pool, [_weight(e, counts) for e in pool], max(2 * shared, shared * len(group) // 6), rng)
             for p in group:
                 new = [elements for elements in popular if elements not in drawn[p.name]]
-                drawn[p.name] += _pick(new, [1.0] * len(new), shared, rng)
+                drawn[p.name] += _pick(new, [_weight(e, counts) for e in new], shared, rng)
         draws += [Draw(p, elements) for p in group for elements in drawn[p.name]]
     return draws
 
 
 def build_structure(request: Draw) -> Structure | None:
-    """Return the prototype with its new elements, scaled until its tightest bond has the predicted length.
+    """Return the prototype with its new elements, scaled until its tightest pair has the predicted distance.
 
     The predictor's limits on scaling are off: a prototype named after a molecular crystal needs more than 1.5.
     None where the predictor finds no bond.
@@ -183,11 +204,11 @@ def _electronegativity(symbol: str) -> float:
 
 
 def _weight(elements: Composition, counts: tuple[int, ...]) -> float:
-    return BALANCED_WEIGHT if is_balanced(elements, counts) else 1.0
+    return CLOSED_SHELL_WEIGHT if has_closed_shells(elements, counts) else 1.0
 
 
 def _substitutions(prototype: Prototype, n: int, rng: np.random.Generator) -> list[Composition]:
-    """Return up to n different substitutions of a prototype, its sites of equal counts in order of electronegativity."""
+    """Return up to n different substitutions of a prototype, sites of equal counts in order of electronegativity."""
     chosen, weights = [], []
     for pairs in itertools.product(*[candidates(kind) for kind in prototype.kinds]):
         elements = tuple(element for element, _ in pairs)

@@ -60,6 +60,7 @@ SCREENED_NOT_ABOVE = 1.4
 TINY_A2 = 1e-8
 
 K_SPACING_PER_A = 0.35  # largest distance of mesh points along a reciprocal vector, 2 pi included
+MESH_DIVISIONS = (2, 4, 6, 12)
 SMALLEST_GAP_EV = 0.05  # what the mesh can tell from a band crossing between two of its points
 
 # The five d orbitals as symmetric traceless tensors Q with tr(Q Q) = 1: xy, yz, zx, x^2 - y^2, 3 z^2 - r^2.
@@ -284,11 +285,17 @@ def _bonds(
     return source[kept], target[kept], images[image_row[kept]], bond_vectors[kept], factors[kept]
 
 
-def mesh_divisions(lattice_a: np.ndarray, spacing_per_a: float = K_SPACING_PER_A) -> tuple[int, int, int]:
-    """Return the divisions of a k-mesh: even, so that the zone's centre and its boundary are both on it."""
+def mesh_divisions(lattice_a: np.ndarray) -> tuple[int, int, int]:
+    """Return the divisions of a k-mesh for a lattice [3, 3] in angstrom.
+
+    They are even, so that the zone's centre and its boundary are on the mesh, and where more than four, multiples of
+    six: graphite's bands touch at a third of a reciprocal vector, and a mesh that leaves it out calls it a
+    semiconductor of 1 eV.
+    """
     lengths = 2.0 * np.pi * np.linalg.norm(np.linalg.inv(lattice_a), axis=0)
-    a, b, c = (2 * np.ceil(lengths / (2.0 * spacing_per_a) - 1e-6)).astype(int)
-    return int(a), int(b), int(c)
+    fewest = lengths / K_SPACING_PER_A
+    a, b, c = (next(n for n in MESH_DIVISIONS if n >= least - 1e-6) for least in np.minimum(fewest, MESH_DIVISIONS[-1]))
+    return a, b, c
 
 
 def k_mesh(divisions: tuple[int, int, int]) -> np.ndarray:

@@ -1,0 +1,166 @@
+"""From a score to a decision and a record: what is compared with what, and when a near miss is settled."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from evaluation_locked.keep_rule import Decision, decide
+from evaluation_locked.noise import pooled_seed_noise
+from evaluation_locked.scorer import Comparison, compare
+from memory.edits import EditError, normalised
+from memory.knowledge import meaning_sha
+from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from evaluation_locked.scorer import Score
+    from graph.context import Context
+    from graph.run_folder import RunFolder
+    from graph.state import State
+    from memory.history import History
+
+
+def decide_trial(context: Context, idea: Idea, folder: Path, score: Score) -> Decision | None:
+    """Compare a scored trial with the champion; None where there is nothing to decide (baseline, replicate)."""
+    history = context.knowledge.history
+    champion = history.champion
+    if champion is None or idea.mode == "replicate":
+        return None
+    theirs = history.replicates_of(champion.number)
+    lines = code_lines((folder / "train.py").read_text(encoding="utf-8"))
+    comparison = compare(context.folder.locked, [folder / "predictions.npy"], _predictions(context.folder, theirs))
+    return _decide(history, comparison, simpler=lines < champion.code_lines)
+
+
+def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, text: str, diff: str) -> TrialRecord:
+    """Gather what became of a round into the journal's record."""
+    outcome, score, decision, failure = state["outcome"], state["score"], state["decision"], state["failure"]
+    champion = context.knowledge.history.champion
+    result, reason = _outcome(context, idea, score, decision, failure)
+    crowding = state["crowding"]
+    if score is not None:
+        crowding = crowding.model_copy(update={"behaviour": context.knowledge.behaviour(idea.number, code_sha)})
+    paid = state["paid_seconds"]
+    smoke = state["smoke"]
+    return TrialRecord(
+        number=idea.number,
+        idea=idea,
+        outcome=result,
+        reason=reason,
+        status=outcome.status if outcome is not None else "not run",
+        code_sha=code_sha,
+        meaning_sha=meaning_sha(text) if text else "",
+        code_lines=code_lines(text) if text else 0,
+        diff=diff,
+        seed=context.config.seed * 1_000_003 + idea.number,
+        verdict=state["verdict"],
+        score=score,
+        champion=champion.number if decision is not None and champion is not None else None,
+        gain=decision.gain if decision else None,
+        gain_low=decision.low if decision else None,
+        gain_high=decision.high if decision else None,
+        z=decision.z if decision else None,
+        crowding=crowding,
+        featurise_seconds=outcome.featurise_seconds if outcome else 0.0,
+        train_seconds=outcome.train_seconds if outcome else 0.0,
+        predict_seconds=outcome.predict_seconds if outcome else 0.0,
+        smoke_seconds=smoke.seconds if smoke else 0.0,
+        overhead_seconds=round(max(0.0, time.time() - state["started_at"] - paid), 3),
+        peak_memory_gib=outcome.peak_memory_gib if outcome else 0.0,
+        started_at=datetime.fromtimestamp(state["started_at"], UTC).isoformat(timespec="seconds"),
+    )
+
+
+def settle_near_miss(context: Context, idea: Idea) -> DecisionRecord | None:
+    """Decide again on a near miss that `idea` has just replicated; None where nothing is to be settled."""
+    history = context.knowledge.history
+    if idea.mode != "replicate" or idea.parent is None or history.outcome(idea.parent) != "near-miss":
+        return None
+    champion = history.champion
+    if champion is None or history.trials[idea.number].score is None:
+        return None
+    ours, theirs = history.replicates_of(idea.parent), history.replicates_of(champion.number)
+    comparison = compare(
+        context.folder.locked, _predictions(context.folder, ours), _predictions(context.folder, theirs)
+    )
+    simpler = history.trials[idea.parent].code_lines < champion.code_lines
+    decision = _decide(history, comparison, simpler=simpler)
+    outcomes: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
+    return DecisionRecord(
+        trial=idea.parent,
+        outcome=outcomes[decision.kind],
+        reason=f"{decision.reason} (mean of {len(ours)} trainings against {len(theirs)})",
+        gain=decision.gain,
+        gain_low=decision.low,
+        gain_high=decision.high,
+        z=decision.z,
+        n_challenger=len(ours),
+        n_champion=len(theirs),
+    )
+
+
+def champion_against_seed(folder: RunFolder, history: History) -> Decision | None:
+    """Return the champion's gain over the baseline, all replicates of both averaged, with seed noise in its interval.
+
+    None where there is no champion yet, or the baseline still is.
+    """
+    keeps = history.keeps
+    if len(keeps) < 2:
+        return None
+    ours, theirs = history.replicates_of(keeps[-1]), history.replicates_of(keeps[0])
+    return _decide(history, compare(folder.locked, _predictions(folder, ours), _predictions(folder, theirs)))
+
+
+def code_lines(source: str) -> int:
+    """Return the lines of a file without comments, docstrings and layout: the measure of a simpler file."""
+    try:
+        return len(normalised(source).splitlines())
+    except EditError:
+        return len(source.splitlines())
+
+
+def seed_noise(history: History) -> float:
+    """Return the standard deviation of a score between seeds, as far as this run's replicates tell."""
+    champion = history.champion
+    typical = history.mean_score(champion.number) if champion is not None else None
+    return pooled_seed_noise(history.seed_noise_groups(), typical or 0.0)
+
+
+def _decide(history: History, comparison: Comparison, *, simpler: bool = False) -> Decision:
+    return decide(
+        comparison.gain,
+        comparison.sampling_error,
+        seed_noise(history),
+        comparison.n_challenger,
+        comparison.n_champion,
+        simpler=simpler,
+    )
+
+
+def _outcome(
+    context: Context, idea: Idea, score: Score | None, decision: Decision | None, failure: tuple[str, str] | None
+) -> tuple[Outcome, str]:
+    if failure is not None:
+        return ("crashed" if failure[0] == "crashed" else "rejected"), failure[1]
+    assert score is not None
+    metric = context.config.task.score_metric
+    bar = context.config.task.set_aside_below
+    if bar is not None and metric.gain(bar, score.value) > 0:
+        return (
+            "set-aside",
+            f"{score.value:.4f} is better than {bar}: too good to keep before a person has read the file",
+        )
+    if idea.mode == "replicate":
+        return "replicate", f"trial {idea.parent} again with another seed: {score.value:.4f}"
+    if decision is None:
+        return "kept", f"the baseline: {metric.name} {score.value:.4f} [{score.low:.4f}, {score.high:.4f}]"
+    kinds: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
+    return kinds[decision.kind], decision.reason
+
+
+def _predictions(folder: RunFolder, numbers: Sequence[int]) -> list[Path]:
+    return [folder.trial(number) / "predictions.npy" for number in numbers]

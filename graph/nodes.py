@@ -1,0 +1,286 @@
+"""The nodes of the state machine: one function a step, each idempotent under its trial number.
+
+A node reads the state and the context, does one thing, and returns what changed. A node that an interruption cut short
+is run again from its beginning: it finds the files that were finished and goes on from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from evaluation_locked.scorer import ScoringError, score
+from evaluation_locked.task import Caps
+from evaluation_locked.trial import TrialOrder, TrialOutcome
+from graph import judging
+from graph.context import Context, Event
+from graph.roles import RoleError
+from graph.run_folder import write_atomically
+from memory.edits import EditError, unified_diff
+from memory.idea_graph import idea_graph, write_graphml
+from memory.records import Crowding, Idea
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langgraph.runtime import Runtime
+
+    from graph.state import State
+
+MAX_REPAIRS = 2
+SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
+LOG_TAIL_LINES = 30
+
+Update = dict[str, Any]
+
+
+def strategise(state: State, runtime: Runtime[Context]) -> Update:
+    """Read the memory, and choose mode, parent and axis of the next trial, or stop."""
+    context = runtime.context
+    history = context.knowledge.history
+    number = history.next_number
+    context.listen(Event("node", number, node="strategise"))
+    fresh: Update = {
+        "number": number,
+        "started_at": time.time(),
+        "paid_seconds": 0.0,
+        "plan": None,
+        "proposals": (),
+        "idea": None,
+        "crowding": Crowding(),
+        "feedback": "",
+        "repairs": 0,
+        "verdict": None,
+        "failure": None,
+        "smoke": None,
+        "outcome": None,
+        "score": None,
+        "decision": None,
+        "stop": "",
+    }
+    trained = sum(trial.status != "not run" for trial in history.trials.values())
+    if spent := context.budget.spent(trained, len(history.trials) - trained):
+        return fresh | {"stop": spent}
+    try:
+        return fresh | {"plan": context.team.strategist.plan(number, context.knowledge)}
+    except RoleError as error:
+        return fresh | {"stop": str(error)}
+
+
+def scout(state: State, runtime: Runtime[Context]) -> Update:
+    """Propose known techniques for the plan."""
+    context, plan = runtime.context, state["plan"]
+    assert plan is not None
+    context.listen(Event("node", plan.number, node="scout"))
+    try:
+        proposals = tuple(context.team.scout.propose(plan, context.knowledge))
+    except RoleError as error:
+        return {"proposals": (), "failure": ("rejected", str(error))}
+    return {"proposals": proposals}
+
+
+def choose(state: State, runtime: Runtime[Context]) -> Update:
+    """Measure how crowded each proposal is, and let the strategist pay for one."""
+    context, plan, proposals = runtime.context, state["plan"], state["proposals"]
+    assert plan is not None
+    context.listen(Event("node", plan.number, node="choose"))
+    if not proposals:
+        idea = Idea(
+            number=plan.number,
+            mode=plan.mode,
+            axis=plan.axis,
+            title=f"nothing to {plan.mode} on {plan.axis}",
+            parent=plan.parent,
+            why=plan.why,
+        )
+        return {"idea": idea, "failure": state["failure"] or ("rejected", "the scout had no proposal for the plan")}
+    measured = [(idea, context.knowledge.crowding_before(idea)) for idea in proposals]
+    position = context.team.strategist.choose(plan, measured, context.knowledge)
+    idea, crowding = measured[position]
+    context.listen(Event("idea", plan.number, idea=idea))
+    return {"idea": idea, "crowding": crowding}
+
+
+def code(state: State, runtime: Runtime[Context]) -> Update:
+    """Turn the idea into a new train.py in the trial's folder."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="code"))
+    folder = context.folder.make_trial(idea)
+    write_atomically(folder / "idea.json", idea.model_dump_json(indent=1) + "\n")
+    before = "" if idea.parent is None else context.knowledge.source(idea.parent)
+    try:
+        after = context.team.coder.edit(idea, context.knowledge, state["feedback"])
+    except (RoleError, EditError) as error:
+        kind = "crashed" if state["smoke"] is not None else "rejected"
+        return {"failure": (kind, state["feedback"].splitlines()[0] if state["feedback"] else str(error))}
+    write_atomically(folder / "train.py", after)
+    diff = unified_diff(before, after) if before else ""
+    write_atomically(folder / "change.diff", diff)
+    crowding = state["crowding"]
+    if diff:
+        crowding = context.knowledge.crowding_before(idea, diff)
+    return {"crowding": crowding, "failure": None}
+
+
+def review(state: State, runtime: Runtime[Context]) -> Update:
+    """Let the reviewer read the change before anything is paid for it."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="review"))
+    folder = context.folder.make_trial(idea)
+    before = None if idea.parent is None else context.knowledge.source(idea.parent)
+    after = (folder / "train.py").read_text(encoding="utf-8")
+    verdict = context.team.reviewer.review(idea, before, after, context.knowledge)
+    write_atomically(folder / "review.json", verdict.model_dump_json(indent=1) + "\n")
+    update: Update = {"verdict": verdict}
+    if verdict.kind != "approve":
+        update["feedback"] = "; ".join(verdict.reasons)
+        if verdict.kind == "reject" or state["repairs"] >= MAX_REPAIRS:
+            update["failure"] = ("rejected", update["feedback"])
+        else:
+            update["repairs"] = state["repairs"] + 1
+    return update
+
+
+def smoke(state: State, runtime: Runtime[Context]) -> Update:
+    """Try the file for seconds on a few training crystals, so that what crashes is seen before it is paid for."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="smoke"))
+    folder = context.folder.make_trial(idea)
+    if context.knowledge.history.find_code(_sha(folder)) is not None:
+        return {}  # these very bytes were trained before
+    order = _order(context, idea, folder).model_copy(
+        update={
+            "smoke": True,
+            "folder": folder / "smoke",
+            "caps": Caps(**(context.config.task.caps.model_dump() | SMOKE_CAPS)),
+        }
+    )
+    begun = time.monotonic()
+    outcome = context.executor.run(order, lambda phase: None, context.cancel)
+    update: Update = {"smoke": outcome, "paid_seconds": state["paid_seconds"] + time.monotonic() - begun}
+    if outcome.status != "finished":
+        words = _last_words(folder / "smoke")
+        first = f"smoke trial: {outcome.message}" + (f" ({words[-1]})" if words else "")
+        update["feedback"] = "\n".join([first, *words])
+        if state["repairs"] >= MAX_REPAIRS:
+            update["failure"] = ("crashed", first)
+        else:
+            update["repairs"] = state["repairs"] + 1
+    return update
+
+
+def train(state: State, runtime: Runtime[Context]) -> Update:
+    """Train inside the budget; a trial that finished before an interruption is not paid for twice."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="train"))
+    folder = context.folder.make_trial(idea)
+    stored = folder / f"outcome-{_sha(folder)[:12]}.json"
+    if stored.exists():
+        return {"outcome": TrialOutcome.model_validate_json(stored.read_text(encoding="utf-8"))}
+    begun = time.monotonic()
+    outcome = context.executor.run(
+        _order(context, idea, folder),
+        lambda phase: context.listen(Event("phase", idea.number, phase=phase)),
+        context.cancel,
+    )
+    words = _last_words(folder)
+    if outcome.status == "crashed" and words:
+        outcome = outcome.model_copy(update={"message": f"{outcome.message}: {words[-1]}"})
+    write_atomically(stored, outcome.model_dump_json(indent=1) + "\n")
+    update: Update = {"outcome": outcome, "paid_seconds": state["paid_seconds"] + time.monotonic() - begun}
+    if outcome.status != "finished":
+        update["failure"] = ("crashed", outcome.message)
+    return update
+
+
+def judge(state: State, runtime: Runtime[Context]) -> Update:
+    """Let the locked scorer score the trial, and decide on it against the champion."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="judge"))
+    if state["failure"] is not None:
+        return {}
+    folder = context.folder.make_trial(idea)
+    try:
+        result = score(
+            context.folder.locked,
+            folder / "predictions.npy",
+            folder / "residuals.npy",
+            sealed=context.config.sandboxed,
+        )
+    except ScoringError as error:
+        return {"failure": ("crashed", f"the predictions cannot be scored: {error}")}
+    write_atomically(folder / "score.json", result.model_dump_json(indent=1) + "\n")
+    decision = judging.decide_trial(context, idea, folder, result)
+    return {"score": result, "decision": decision}
+
+
+def remember(state: State, runtime: Runtime[Context]) -> Update:
+    """Take the trial into journal, idea memory and idea graph, whatever became of it."""
+    context, idea = runtime.context, _idea(state)
+    context.listen(Event("node", idea.number, node="remember"))
+    knowledge = context.knowledge
+    if idea.number not in knowledge.history.trials:
+        folder = context.folder.make_trial(idea)
+        train_py = folder / "train.py"
+        text = train_py.read_text(encoding="utf-8") if train_py.exists() else ""
+        diff = folder / "change.diff"
+        record = judging.trial_record(
+            context,
+            state,
+            idea,
+            code_sha=_sha(folder) if text else "",
+            text=text,
+            diff=diff.read_text(encoding="utf-8") if diff.exists() else "",
+        )
+        knowledge.remember(record)
+        context.listen(Event("record", idea.number, entry=record))
+    decision = judging.settle_near_miss(context, idea)
+    if decision is not None:
+        knowledge.remember(decision)
+        context.listen(Event("record", decision.trial, entry=decision))
+    publish(context)
+    return {}
+
+
+def publish(context: Context) -> None:
+    """Write what others read: the champion's file and the idea graph. Both follow from the journal."""
+    champion = context.knowledge.history.champion
+    if champion is not None:
+        context.folder.champion.mkdir(exist_ok=True)
+        write_atomically(context.folder.champion / "train.py", context.knowledge.source(champion.number))
+    write_graphml(idea_graph(context.knowledge.history), context.folder.graphml)
+
+
+def _idea(state: State) -> Idea:
+    idea = state["idea"]
+    assert idea is not None, "a node after choose has an idea"
+    return idea
+
+
+def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
+    return TrialOrder(
+        train_py=folder / "train.py",
+        locked=context.folder.locked,
+        folder=folder,
+        caps=context.config.task.caps,
+        seed=context.config.seed * 1_000_003 + idea.number,
+        n_threads=context.config.n_threads,
+        sandboxed=context.config.sandboxed,
+    )
+
+
+def _sha(folder: Path) -> str:
+    return hashlib.sha256((folder / "train.py").read_bytes()).hexdigest()
+
+
+def _last_words(folder: Path) -> list[str]:
+    """Return the last lines that a trial printed, cut to what a person or a model can use."""
+    try:
+        with (folder / "train.log").open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - 16_384))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line[:300].rstrip() for line in lines if line.strip()][-LOG_TAIL_LINES:]

@@ -1,0 +1,76 @@
+"""Opening a run: its lock, its journal, and everything derived from the journal, put together for the state machine."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from evaluation_locked.prepare import load_facts
+from graph.context import Budget, Context, Event
+from graph.nodes import publish
+from graph.run_folder import RunFolder
+from memory.history import History
+from memory.idea_memory import IdeaMemory
+from memory.journal import Journal
+from memory.knowledge import Knowledge
+from memory.techniques import load_playbook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from graph.roles import Team
+    from graph.run_folder import RunConfig
+
+REJECTED_PER_TRIAL = 3
+
+
+@contextlib.contextmanager
+def open_session(
+    folder: RunFolder,
+    config: RunConfig,
+    team: Team,
+    listen: Callable[[Event], None] = lambda event: None,
+    cancel: threading.Event | None = None,
+) -> Iterator[Context]:
+    """Lock a prepared run for writing and gather what its state machine works with.
+
+    Raises:
+        RunLockedError: Another process writes to this run.
+        JournalError: The journal is damaged in its middle.
+        DataError: The run was not prepared.
+    """
+    journal = Journal(folder.journal)
+    with journal.lock():
+        load_facts(folder.locked)
+        entries = journal.read()
+        playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
+        brief = folder.seed / "brief.md"
+        ideas = IdeaMemory.open_or_rebuild(folder.chroma, entries, embedder=config.embedder)
+        knowledge = Knowledge(
+            task=config.task,
+            brief=brief.read_text(encoding="utf-8") if brief.exists() else "",
+            techniques=playbook,
+            history=History(entries),
+            ideas=ideas,
+            journal=journal,
+            trial_folder=folder.trial,
+            seed_train_py=(folder.seed / "train.py").read_text(encoding="utf-8"),
+            seed=config.seed,
+        )
+        context = Context(
+            folder=folder,
+            config=config,
+            knowledge=knowledge,
+            team=team,
+            budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
+            listen=listen,
+            cancel=cancel or threading.Event(),
+        )
+        publish(context)  # an interruption may have come between the journal and what follows from it
+        yield context
+
+
+def read_history(folder: RunFolder) -> History:
+    """Return what a run's journal says, without a lock: for those who look and do not write."""
+    return History(Journal(folder.journal).read())

@@ -1,0 +1,324 @@
+"""The idea memory: every idea that was tried, in Chroma on disk, found again by what it says.
+
+It is a view of the journal and may be deleted at any time: `IdeaMemory.open_or_rebuild` makes it anew. Nothing is
+downloaded, and nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memory.embedding import LocalEmbedder
+from memory.records import DecisionRecord, TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from memory.records import Entry
+
+COLLECTION = "ideas"
+_FRESH = "ideas-rebuilding"
+_BATCH = 2_000
+_DECIDED = ("outcome", "reason", "gain", "gain_low", "gain_high")
+_SPACE = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "num_threads": 2}
+
+
+class IdeaMemoryError(RuntimeError):
+    """A folder that Chroma cannot use; the message names it and the mend."""
+
+
+class EmbeddingMismatchError(IdeaMemoryError):
+    """Ideas that were embedded by another function, with which no similarity can be computed; both are named."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An idea that says something similar.
+
+    Attributes:
+        number: Its trial.
+        similarity: Cosine of the two texts' vectors, 1 for equal texts.
+        title: Its title.
+        outcome: What became of it.
+    """
+
+    number: int
+    similarity: float
+    title: str
+    outcome: str
+
+
+class IdeaMemory:
+    """The ideas of one run.
+
+    Args:
+        folder: `runs/<name>/chroma`; made where it does not exist.
+        embedder: `local` (see `memory.embedding`), or any other Chroma embedding function. The first to open the
+            folder is recorded there.
+
+    Raises:
+        EmbeddingMismatchError: The folder records another embedding function, or other synonyms.
+        IdeaMemoryError: The folder is damaged.
+    """
+
+    def __init__(self, folder: Path, embedder: Any = "local") -> None:
+        if isinstance(embedder, str) and embedder != "local":
+            raise ValueError(f"embedder is {embedder!r}: use 'local', or pass a Chroma embedding function")
+        self.folder = Path(folder)
+        self._embedder = LocalEmbedder() if embedder == "local" else embedder
+        self._identity = json.dumps([self._embedder.name(), self._embedder.get_config()], sort_keys=True, default=str)
+        with _named_errors(self.folder):
+            self._client = _open(self.folder)
+            try:
+                self._collection = self._open_collection()
+            except BaseException:
+                self._client.close()
+                raise
+
+    @classmethod
+    def open_or_rebuild(cls, folder: Path, entries: Iterable[Entry], embedder: Any = "local") -> IdeaMemory:
+        """Open a folder and bring it to the journal's state, whatever state it is in.
+
+        What lacks is added, what changed is updated. A folder that Chroma cannot read, or that holds what the
+        journal does not, is made anew; unreadable files are put aside as `<folder>.damaged`.
+
+        Raises:
+            EmbeddingMismatchError: The folder records another embedding function, or other synonyms.
+        """
+        folder, wanted = Path(folder), _as_decided(entries)
+        try:
+            memory = cls(folder, embedder)
+        except EmbeddingMismatchError:
+            raise
+        except IdeaMemoryError:
+            _put_aside(folder)
+            memory = cls(folder, embedder)
+        try:
+            held = memory._probe()
+        except IdeaMemoryError:
+            memory.close()
+            _put_aside(folder)
+            memory, held = cls(folder, embedder), {}
+        if held.keys() - wanted.keys():
+            memory._rebuild(wanted.values())
+        else:
+            memory._upsert(record for number, record in wanted.items() if held.get(number) != _metadata(record))
+        return memory
+
+    def __enter__(self) -> IdeaMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with _named_errors(self.folder):
+            return int(self._collection.count())
+
+    def close(self) -> None:
+        """Let go of the files; without it they are let go of when the process ends."""
+        self._client.close()
+
+    def numbers(self) -> list[int]:
+        """Return the trials whose ideas are held, in ascending order."""
+        with _named_errors(self.folder):
+            return sorted(int(name) for name in self._collection.get(include=[])["ids"])
+
+    def add(self, record: TrialRecord) -> None:
+        """Take in a trial's idea; one that is held is replaced, so that adding twice changes nothing.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        self._upsert([record])
+
+    def decide(self, decision: DecisionRecord) -> None:
+        """Take in a later word on a trial that is held.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        changed: dict[str, Any] = {name: getattr(decision, name) for name in _DECIDED}
+        with _named_errors(self.folder):
+            self._collection.update(ids=[_name(decision.trial)], metadatas=[changed])
+
+    def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Neighbour, ...]:
+        """Return the ideas whose text is most similar, the nearest first; ties by number.
+
+        Args:
+            text: `Idea.text`, or a question in words.
+            k: At most so many; fewer where fewer are held.
+            exclude: Trials to leave out, such as the idea's own.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        left_out = set(exclude)
+        return tuple(hit for hit in self._query(text, k + len(left_out), None) if hit.number not in left_out)[:k]
+
+    def search(self, text: str, k: int = 10, **fields: str | int) -> tuple[Neighbour, ...]:
+        """Return the nearest ideas among those whose fields have the given values, such as `axis="A2"`.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        clauses: list[dict[str, Any]] = [{name: value} for name, value in fields.items()]
+        return self._query(text, k, {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None)
+
+    def rebuild(self, entries: Iterable[Entry]) -> None:
+        """Replace everything held by the ideas of a journal; the old ones stay until the new ones are complete.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        self._rebuild(_as_decided(entries).values())
+
+    def _rebuild(self, records: Iterable[TrialRecord]) -> None:
+        with _named_errors(self.folder):
+            if any(held.name == _FRESH for held in self._client.list_collections()):
+                self._client.delete_collection(_FRESH)
+            fresh = self._create_collection(_FRESH)
+            self._upsert(records, fresh)
+            self._client.delete_collection(COLLECTION)
+            fresh.modify(name=COLLECTION)
+            self._collection = fresh
+
+    def _upsert(self, records: Iterable[TrialRecord], collection: Any = None) -> None:
+        wanted, collection = list(records), collection or self._collection
+        with _named_errors(self.folder):
+            for start in range(0, len(wanted), _BATCH):
+                batch = wanted[start : start + _BATCH]
+                collection.upsert(
+                    ids=[_name(record.number) for record in batch],
+                    documents=[record.idea.text for record in batch],
+                    metadatas=[_metadata(record) for record in batch],
+                )
+
+    def _query(self, text: str, k: int, where: dict[str, Any] | None) -> tuple[Neighbour, ...]:
+        with _named_errors(self.folder):
+            k = min(k, self._collection.count())
+            if k <= 0:
+                return ()
+            found = self._collection.query(
+                query_texts=[text], n_results=k, where=where, include=["metadatas", "distances"]
+            )
+        hits = (
+            Neighbour(int(about["number"]), 1.0 - float(distance), str(about["title"]), str(about["outcome"]))
+            for about, distance in zip(found["metadatas"][0], found["distances"][0], strict=True)
+        )
+        return tuple(sorted(hits, key=lambda hit: (-hit.similarity, hit.number)))
+
+    def _probe(self) -> dict[int, dict[str, Any]]:
+        """Return the metadata of everything held, having read the vectors too."""
+        with _named_errors(self.folder):
+            held = self._collection.get(include=["metadatas"])
+            hits = self._query("anything", min(len(held["ids"]), 10), None)
+            if held["ids"] and not hits:
+                raise IdeaMemoryError(f"{self.folder} holds ideas without vectors: {_MEND}")
+        return {int(name): dict(about) for name, about in zip(held["ids"], held["metadatas"], strict=True)}
+
+    def _open_collection(self) -> Any:
+        held = {collection.name: collection for collection in self._client.list_collections()}
+        if COLLECTION not in held:
+            return self._create_collection(COLLECTION)
+        recorded = (held[COLLECTION].metadata or {}).get("embedding", "unknown")
+        if recorded != self._identity:
+            raise EmbeddingMismatchError(
+                f"{self.folder} was embedded by {recorded}, and is opened with {self._identity}: open it with the "
+                "former, or delete the folder, so that it is made anew from the journal"
+            )
+        return self._client.get_collection(COLLECTION, embedding_function=self._embedder)
+
+    def _create_collection(self, name: str) -> Any:
+        return self._client.create_collection(
+            name,
+            embedding_function=self._embedder,
+            configuration={"hnsw": dict(_SPACE)},
+            metadata={"embedding": self._identity},
+        )
+
+
+_MEND = "IdeaMemory.open_or_rebuild makes it anew from the journal"
+
+
+def _as_decided(entries: Iterable[Entry]) -> dict[int, TrialRecord]:
+    """Return the trials by number, each as the latest decision left it."""
+    records: dict[int, TrialRecord] = {}
+    for entry in entries:
+        if isinstance(entry, DecisionRecord):
+            fields = {name: getattr(entry, name) for name in _DECIDED}
+            records[entry.trial] = records[entry.trial].model_copy(update=fields)
+        else:
+            records.setdefault(entry.number, entry)
+    return records
+
+
+def _metadata(record: TrialRecord) -> dict[str, Any]:
+    """Return a trial's flat fields, as Chroma stores them: without those that are None."""
+    fields = {
+        "number": record.number,
+        "title": record.idea.title,
+        "mode": record.idea.mode,
+        "axis": record.idea.axis,
+        "techniques": " ".join(record.idea.techniques),
+        "source": record.idea.source,
+        "parent": record.idea.parent,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "gain": record.gain,
+        "gain_low": record.gain_low,
+        "gain_high": record.gain_high,
+        "score": None if record.score is None else record.score.value,
+        "seconds": record.train_seconds,
+        "code_sha": record.code_sha,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}"
+
+
+def _open(folder: Path) -> Any:
+    import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings
+    from chromadb.utils.embedding_functions import register_embedding_function
+
+    register_embedding_function(LocalEmbedder)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = str(folder.resolve())
+    # `_env_file`: Chroma would otherwise read a `.env` of the working directory.
+    settings = Settings(_env_file=None, is_persistent=True, anonymized_telemetry=False, allow_reset=True)
+    try:
+        return chromadb.PersistentClient(place, settings=settings)
+    except BaseException:
+        # Chroma keeps the half-started system by its path and would hand it to the next client.
+        SharedSystemClient._identifier_to_system.pop(place, None)
+        raise
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    """Turn what Chroma raises on unreadable files into an error that names the folder and the mend."""
+    from chromadb.errors import ChromaError
+
+    try:
+        yield
+    except ChromaError as error:
+        raise IdeaMemoryError(f"Chroma cannot use {folder} ({error}): {_MEND}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what its Rust part raises, beside `Exception`
+            raise
+        raise IdeaMemoryError(f"Chroma cannot use {folder} ({error}): {_MEND}") from error
+
+
+def _put_aside(folder: Path) -> None:
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)

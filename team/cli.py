@@ -1,0 +1,199 @@
+"""The `team` command: what can be typed, with which defaults. The work is done elsewhere, imported when it is needed.
+
+Errors that a person can mend end here in one line and exit code 1; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
+RUNS_HELP = "Folder that holds the runs."
+
+
+class ListByDefault(TyperGroup):
+    """A group whose subcommand `list` may be left out: `team graph RUN` is `team graph list RUN`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` before arguments that name no subcommand."""
+        if not any(arg in self.commands or arg == "--help" for arg in args[:1]):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="team",
+    help="An autonomous research team for crystal machine learning.\n\n"
+    "`team run` starts a search on crystals that ship with it; `team status` and `team graph` show what was tried.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+graph_app = typer.Typer(cls=ListByDefault, help="What was tried, from what, on which axis, kept or not, and why.")
+data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
+app.add_typer(graph_app, name="graph")
+app.add_typer(data_app, name="data")
+
+RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
+
+
+@app.command()
+def run(
+    seed_folder: Annotated[Path | None, typer.Argument(help=SEED_HELP, show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run [default: the task and a number]")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Crystals: tight-binding, matbench:TASK, cif:FOLDER, json:FILE or table:FILE."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Name of the property in the source.")] = None,
+    limit: Annotated[int | None, typer.Option(min=100, help="Search on an even sample of this many crystals.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trainings to pay for, replicates among them.")] = 10,
+    train_seconds: Annotated[float | None, typer.Option(min=1, help="Training budget of each trial.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after this much wall time.")] = None,
+    seed: Annotated[int, typer.Option(help="Root of all random numbers of the search.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores]")] = None,
+    unsafe_no_sandbox: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Run trials unheld by the kernel; scores are marked unsealed.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Start a run: the team improves a seed's train.py, trial by trial, until the budget is spent.
+
+    Ctrl-C stops it cleanly; `team resume` goes on.
+    """
+    from team.running import RunOptions, start
+
+    options = RunOptions(
+        seed_folder=seed_folder,
+        name=name,
+        source=source,
+        target=target,
+        limit=limit,
+        trials=trials,
+        train_seconds=train_seconds,
+        hours=hours,
+        seed=seed,
+        threads=threads,
+        sandboxed=not unsafe_no_sandbox,
+        runs=runs,
+    )
+    raise typer.Exit(start(options, as_json=as_json))
+
+
+@app.command()
+def resume(
+    name: RunArgument = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Wall time from now.")] = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a run that was interrupted, or give a finished one more trials."""
+    from team.running import resume_run
+
+    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, as_json=as_json))
+
+
+@app.command()
+def status(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Show how far a run is: trials, keeps, the champion against the seed, and where things lie."""
+    from team.running import find_run
+    from team.summary import print_summary, summarise
+
+    print_summary(summarise(find_run(runs, name)), as_json=as_json)
+
+
+@app.command()
+def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Check this installation: packages, devices, sandbox, disk."""
+    from team.doctor import print_checks
+
+    raise typer.Exit(print_checks(runs, as_json=as_json))
+
+
+@graph_app.command("list")
+def graph_list(
+    name: RunArgument = None,
+    graphml: Annotated[Path | None, typer.Option(help="Write the idea graph to this GraphML file as well.")] = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """List what was tried, from what, on which axis, kept or not, and why (the default of `team graph`)."""
+    from team.graph_view import print_graph
+    from team.running import find_run
+
+    print_graph(find_run(runs, name), graphml, as_json=as_json)
+
+
+@data_app.command("list")
+def data_list(as_json: JsonOption = False) -> None:
+    """List the kinds of sources (the default of `team data`)."""
+    from team.data_view import print_kinds
+
+    print_kinds(as_json=as_json)
+
+
+@data_app.command("show")
+def data_show(
+    source: Annotated[str, typer.Argument(help="Such as tight-binding or table:FILE.")] = "tight-binding",
+    target: Annotated[str, typer.Option(help="Name of the property in the source.")] = "gap_ev",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is in a source: sizes, elements, formulas, and the target's distribution."""
+    from team.data_view import print_source
+
+    print_source(source, target, as_json=as_json)
+
+
+@data_app.command("import")
+def data_import(
+    source: Annotated[str, typer.Argument(help="Such as cif:FOLDER, json:FILE or matbench:TASK.")],
+    table: Annotated[Path, typer.Argument(help="The .npz table file to write.")],
+    target: Annotated[str, typer.Option(help="Name of the property.")] = "gap_ev",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out crystals that cannot be used.")] = False,
+) -> None:
+    """Turn a source into a table file, which loads in a second and travels."""
+    from team.data_view import import_source
+
+    import_source(source, table, target, skip_bad=skip_bad)
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is told in one line."""
+    try:
+        app()
+    except Exception as error:
+        message = _mendable(error)
+        if message is None:
+            raise
+        typer.secho(f"team: {message}", fg="red", err=True)
+        sys.exit(1)
+
+
+def _mendable(error: Exception) -> str | None:
+    """Return the line for an error whose cause lies outside this program, None for a bug."""
+    from evaluation_locked.crystals import CrystalError
+    from evaluation_locked.dataset import DataError
+    from evaluation_locked.task import SeedError
+    from evaluation_locked.trial import SandboxError
+    from graph.run_folder import RunError
+    from memory.journal import JournalError, RunLockedError
+    from memory.techniques import PlaybookError
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        where = f" ({error.filename})" if error.filename else ""
+        return (
+            f"{error.strerror}{where}: make room or choose --runs elsewhere; what was recorded is safe, see team resume"
+        )
+    known = (CrystalError, DataError, SeedError, SandboxError, RunError, JournalError, RunLockedError, PlaybookError)
+    return str(error) if isinstance(error, known) else None

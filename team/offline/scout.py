@@ -1,0 +1,66 @@
+"""The literature scout without a model: it proposes what the playbook holds for the plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graph.roles import RoleError
+from memory.records import Idea
+from team.offline.moves import moves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graph.state import Plan
+    from memory.knowledge import Knowledge
+
+NAME = "offline scout"
+
+
+class PlaybookScout:
+    """Proposes the playbook's techniques for the plan's mode and axis."""
+
+    def propose(self, plan: Plan, knowledge: Knowledge) -> Sequence[Idea]:
+        """Return the moves that carry out the plan, in the playbook's order.
+
+        Raises:
+            RoleError: The playbook holds none.
+        """
+        if plan.mode == "baseline":
+            seed = Idea(
+                number=plan.number,
+                mode="baseline",
+                axis="-",
+                title="seed",
+                hypothesis="The seed as it is: what every idea is measured against.",
+                source="crystal_seed" if knowledge.task.name == "band-gap" else knowledge.task.name,
+                proposed_by=NAME,
+                why=plan.why,
+            )
+            return [seed]
+        if plan.mode == "replicate":
+            assert plan.parent is not None
+            again = knowledge.history.trials[plan.parent].idea
+            return [
+                Idea(
+                    number=plan.number,
+                    mode="replicate",
+                    axis="-",
+                    title=f"again: {again.title}",
+                    hypothesis="The same file with another seed: how much of a gain is luck?",
+                    source=again.source,
+                    parent=plan.parent,
+                    also_from=(plan.parent,),
+                    proposed_by=NAME,
+                    why=plan.why,
+                )
+            ]
+        assert plan.parent is not None
+        found = [
+            idea.model_copy(update={"proposed_by": NAME, "why": plan.why})
+            for idea in moves(plan.parent, plan.number, knowledge)
+            if idea.mode == plan.mode and idea.axis == plan.axis
+        ]
+        if not found:
+            raise RoleError(f"the playbook has nothing left to {plan.mode} on axis {plan.axis} of trial {plan.parent}")
+        return found

@@ -1,0 +1,189 @@
+"""`team run` and `team resume`: from options to a prepared run folder, a session, and the machine at work in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+import evaluation_locked
+from evaluation_locked import sandbox
+from evaluation_locked.dataset import DataError
+from evaluation_locked.prepare import load_facts, prepare
+from evaluation_locked.sources import load_source
+from evaluation_locked.task import TaskSpec, load_task
+from evaluation_locked.trial import SandboxError, TrialCancelled
+from graph.run_folder import RunConfig, RunError, RunFolder, create_run
+from memory.techniques import load_playbook
+from team.summary import print_summary, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from team.display import Display
+
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says of a new run; None leaves it to the seed folder or the machine."""
+
+    seed_folder: Path | None
+    name: str | None
+    source: str | None
+    target: str | None
+    limit: int | None
+    trials: int
+    train_seconds: float | None
+    hours: float | None
+    seed: int
+    threads: int | None
+    sandboxed: bool
+    runs: Path
+
+
+def start(options: RunOptions, *, as_json: bool) -> int:
+    """Start a run and see it through; return the exit code.
+
+    Raises:
+        SeedError, PlaybookError, DataError, CrystalError, RunError, SandboxError: Nothing was paid for yet.
+    """
+    seed_folder = options.seed_folder or shipped_seed_folder()
+    task = _resolve(load_task(seed_folder), options)
+    load_playbook(seed_folder / "playbook")  # a broken playbook is told before the run has a folder
+    if options.sandboxed and not sandbox.landlock_abi():
+        raise SandboxError(sandbox.NO_LAYER)
+    config = RunConfig(
+        name=options.name or _free_name(options.runs, task.name),
+        task=task,
+        seed_folder=str(seed_folder.resolve()),
+        limit=options.limit,
+        trials=options.trials,
+        hours=options.hours or None,
+        seed=options.seed,
+        n_threads=options.threads or len(os.sched_getaffinity(0)),
+        sandboxed=options.sandboxed,
+    )
+    folder = create_run(options.runs, config, seed_folder)
+    return _drive(folder, config, as_json=as_json)
+
+
+def resume_run(runs: Path, name: str | None, *, trials: int | None, hours: float | None, as_json: bool) -> int:
+    """Go on with a run; return the exit code.
+
+    Raises:
+        RunError, RunLockedError, JournalError, DataError: It cannot be resumed; the message says why.
+    """
+    folder = find_run(runs, name)
+    config = folder.read_config()
+    changes = {"trials": trials or config.trials, "hours": hours or config.hours}
+    config = config.model_copy(update=changes)
+    return _drive(folder, config, as_json=as_json)
+
+
+def find_run(runs: Path, name: str | None) -> RunFolder:
+    """Return the folder of run `name`, or of the run that was written to last.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    if name is not None:
+        folder = RunFolder(Path(name) if (Path(name) / "run.toml").exists() else runs / name)
+        folder.read_config()
+        return folder
+    found = [path.parent for path in runs.glob("*/run.toml")]
+    if not found:
+        raise RunError(f"no runs in {runs.resolve()}: `team run` starts one, --runs looks elsewhere")
+    return RunFolder(max(found, key=lambda path: (_last_write(path), path.name)))
+
+
+def shipped_seed_folder() -> Path:
+    """Return the seed folder that is installed beside the packages."""
+    return Path(evaluation_locked.__file__).resolve().parent.parent / "crystal_seed"
+
+
+def cache_folder() -> Path:
+    """Return where downloads and converted tables are kept; `TEAM_CACHE` overrides it."""
+    return Path(os.environ.get("TEAM_CACHE") or platformdirs.user_cache_dir("crystal-research-team"))
+
+
+def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
+    """Prepare what is missing, run rounds, print the summary."""
+    from graph.machine import advance
+    from graph.session import open_session
+    from team.display import open_display
+    from team.offline import offline_team
+
+    with open_display(config, quiet=as_json) as display, _stop_on_interrupt(display) as cancel:
+        _prepare(folder, config, display)
+        with open_session(folder, config, offline_team(), display.listen, cancel) as context:
+            display.begin(context.knowledge.history, load_facts(folder.locked))
+            try:
+                stopped = advance(context)
+            except TrialCancelled:
+                stopped = ""
+    print_summary(summarise(folder, stopped=stopped), as_json=as_json)
+    return 0 if stopped else INTERRUPTED
+
+
+def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
+    with contextlib.suppress(DataError):
+        load_facts(folder.locked)
+        return
+    display.say(f"reading {config.task.source}")
+    try:
+        dataset = load_source(config.task.source, config.task.target, cache_folder())
+        facts = prepare(config.task, dataset, folder.locked, config.limit)
+    except Exception:
+        if not folder.journal.exists():  # nothing was recorded: the name is free again
+            folder.config_file.unlink(missing_ok=True)
+        raise
+    display.say(
+        f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "
+        f"{facts.provenance}"
+    )
+
+
+@contextlib.contextmanager
+def _stop_on_interrupt(display: Display) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or SIGTERM) into a clean stop; a second one is the usual interrupt."""
+    cancel = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        cancel.set()
+        display.say("stopping: the running trial ends now, and nothing recorded is lost")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resolve(task: TaskSpec, options: RunOptions) -> TaskSpec:
+    caps = task.caps
+    if options.train_seconds is not None:
+        caps = caps.model_copy(update={"train_seconds": options.train_seconds})
+    changes = {"source": options.source or task.source, "target": options.target or task.target, "caps": caps}
+    return task.model_copy(update=changes)
+
+
+def _free_name(runs: Path, task: str) -> str:
+    number = 1
+    while (runs / f"{task}-{number}").exists():
+        number += 1
+    return f"{task}-{number}"
+
+
+def _last_write(run: Path) -> float:
+    journal = run / "journal.jsonl"
+    return (journal if journal.exists() else run / "run.toml").stat().st_mtime

@@ -1,0 +1,190 @@
+"""A run in figures: what `team run` ends with, and what `team status` prints."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from evaluation_locked.baselines import load_baselines
+from evaluation_locked.dataset import DataError
+from evaluation_locked.keep_rule import KEEP_Z
+from evaluation_locked.prepare import load_facts
+from graph.judging import champion_against_seed, seed_noise
+from graph.session import read_history
+
+if TYPE_CHECKING:
+    from graph.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a person wants to know of a run, in the unit of its metric where one is due.
+
+    Attributes:
+        trained: Trials that were paid for; the sum of kept, discarded, near misses, replicates, crashed, set aside.
+        outcomes: Trials by outcome.
+        gain: Champion over seed, all replicates averaged; its interval holds crystal and seed noise.
+        seed_noise: Standard deviation of a score between seeds.
+        expected_false_keeps: Keeps that noise alone would have made, given the keep rule and the decisions taken.
+        overhead_seconds: Median of a round's time beside its trials.
+        stopped: Why the run stopped; empty while it runs or after an interruption.
+    """
+
+    name: str
+    path: str
+    task: str
+    unit: str
+    metric: str
+    source: str
+    provenance: str
+    seal: str
+    sealed: bool
+    trials_planned: int
+    trained: int
+    rejected: int
+    outcomes: dict[str, int]
+    n_validation: int
+    mean_predictor: float | None
+    seed_score: float | None
+    champion: int | None
+    champion_title: str
+    champion_score: float | None
+    champion_low: float | None
+    champion_high: float | None
+    champion_trainings: int
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_z: float | None
+    seed_noise: float | None
+    expected_false_keeps: float
+    overhead_seconds: float | None
+    stopped: str
+
+
+def summarise(folder: RunFolder, stopped: str = "") -> Summary:
+    """Gather the summary of a run from its journal and its predictions.
+
+    Raises:
+        RunError, JournalError: There is no such run, or its journal is damaged.
+    """
+    config = folder.read_config()
+    history = read_history(folder)
+    try:
+        facts = load_facts(folder.locked)
+    except DataError:
+        facts = None
+    champion = history.champion
+    keeps = history.keeps
+    against = champion_against_seed(folder, history) if champion is not None else None
+    trials = list(history.trials.values())
+    outcomes: dict[str, int] = {}
+    for trial in trials:
+        outcome = history.outcome(trial.number)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    trained = [trial for trial in trials if trial.status != "not run"]
+    decided = sum(trial.gain is not None for trial in trials)
+    overheads = sorted(trial.overhead_seconds for trial in trained)
+    return Summary(
+        name=folder.name,
+        path=str(folder.path),
+        task=config.task.title,
+        unit=config.task.unit if config.task.score_metric.has_unit else "",
+        metric=config.task.metric,
+        source=config.task.source,
+        provenance=facts.provenance if facts else "",
+        seal=facts.seal if facts else "",
+        sealed=config.sandboxed,
+        trials_planned=config.trials,
+        trained=len(trained),
+        rejected=len(trials) - len(trained),
+        outcomes=outcomes,
+        n_validation=facts.n_validation if facts else 0,
+        mean_predictor=facts.mean_predictor if facts else None,
+        seed_score=history.mean_score(keeps[0]) if keeps else None,
+        champion=champion.number if champion else None,
+        champion_title=champion.idea.title if champion else "",
+        champion_score=history.mean_score(champion.number) if champion else None,
+        champion_low=champion.score.low if champion and champion.score else None,
+        champion_high=champion.score.high if champion and champion.score else None,
+        champion_trainings=len(history.replicates_of(champion.number)) if champion else 0,
+        gain=against.gain if against else None,
+        gain_low=against.low if against else None,
+        gain_high=against.high if against else None,
+        gain_z=against.z if against else None,
+        seed_noise=seed_noise(history) if champion else None,
+        expected_false_keeps=round(decided * 0.5 * math.erfc(KEEP_Z / math.sqrt(2)), 2),
+        overhead_seconds=overheads[len(overheads) // 2] if overheads else None,
+        stopped=stopped,
+    )
+
+
+def print_summary(summary: Summary, *, as_json: bool) -> None:
+    """Print the summary for people, or as one JSON object."""
+    if as_json:
+        print(json.dumps(asdict(summary), indent=1))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(f"[bold]{escape(summary.name)}[/bold]  {escape(summary.task)}; {escape(summary.provenance)}")
+    for label, text in _lines(summary):
+        console.print(f"  [dim]{label:<14}[/dim]{text}")
+
+
+def _lines(s: Summary) -> list[tuple[str, str]]:
+    unit = f" {s.unit}" if s.unit else ""
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(s.outcomes.items()))
+    lines = [("trials", f"{s.trained} of {s.trials_planned}" + (f": {counts}" if counts else ""))]
+    if s.champion is not None and s.champion_score is not None:
+        mean_of = f", mean of {s.champion_trainings} trainings" if s.champion_trainings > 1 else ""
+        lines.append(
+            (
+                "champion",
+                f"[bold green]{s.metric} {s.champion_score:.4f}{unit}[/bold green] [{s.champion_low:.4f}, "
+                f"{s.champion_high:.4f}]{mean_of}: trial {s.champion}, {escape(s.champion_title)}",
+            )
+        )
+        lines.append(("seed", f"{s.metric} {s.seed_score:.4f}{unit}; the mean predictor has {s.mean_predictor:.4f}"))
+    if s.gain is not None and s.gain_low is not None:
+        beyond = "beyond noise" if s.gain_low > 0 else "not beyond noise"
+        lines.append(
+            (
+                "gain",
+                f"{s.gain:+.4f}{unit} over the seed [{s.gain_low:+.4f}, {s.gain_high:+.4f}], "
+                f"{s.gain_z:.1f} standard errors, {beyond}",
+            )
+        )
+    elif s.champion is not None:
+        lines.append(("gain", "the seed is still the champion"))
+    if s.seed_noise is not None:
+        lines.append(
+            (
+                "noise",
+                f"{s.seed_noise:.4f}{unit} between seeds; {s.expected_false_keeps:g} keeps expected from noise alone; "
+                f"judged on {s.n_validation:,} search-validation crystals, not the official test folds",
+            )
+        )
+    lines += [("published", text) for text in _published(s)]
+    if not s.sealed:
+        lines.append(("sandbox", "[red]off: these scores are unsealed[/red]"))
+    lines.append(("files", f"{s.path}/champion/train.py, {s.path}/journal.jsonl, {s.path}/ideas.graphml"))
+    if s.stopped:
+        lines.append(("stopped", f"{s.stopped}; `team graph {s.name}` shows what was tried"))
+    else:
+        lines.append(("go on", f"team resume {s.name}"))
+    return lines
+
+
+def _published(s: Summary) -> list[str]:
+    """Return the published figures of the task, where the crystals are that task's."""
+    rows = load_baselines("matbench_mp_gap") if "matbench_mp_gap" in s.source else ()
+    wanted = [row for row in rows if row.official and not row.pretrained]
+    if not wanted:
+        return []
+    best = ", ".join(f"{row.name} {row.mae:.4f}" for row in wanted[:3])
+    return [f"{best} eV on the official folds with all training rows: another split, another budget"]
