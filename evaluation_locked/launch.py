@@ -16,10 +16,10 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
 
 # Access rights of Landlock's kernel interface (linux/landlock.h), by the ABI that brought them.
@@ -57,6 +57,27 @@ class _TrialModules:
         package, _, module = name.partition(".")
         if package == "evaluation_locked" and module in cls.names:
             return importlib.util.spec_from_file_location(name, cls.folder / f"{module}.py")
+        return None
+
+
+class _OnlyModules:
+    """Finds in a folder of packages only those that a trial may import, as if no others were installed."""
+
+    def __init__(self, folder: str, modules: Sequence[str]):
+        self.inner = next(filter(None, (_finder(hook, folder) for hook in sys.path_hooks)))
+        self.modules = frozenset(modules)
+
+    def find_spec(self, name: str, target: object = None) -> ModuleSpec | None:
+        return self.inner.find_spec(name) if name.partition(".")[0] in self.modules else None
+
+    def invalidate_caches(self) -> None:
+        self.inner.invalidate_caches()
+
+
+def _finder(hook: Callable[[str], Any], folder: str) -> Any:
+    try:
+        return hook(folder)
+    except ImportError:
         return None
 
 
@@ -125,6 +146,8 @@ def main() -> None:
     if order["abi"]:
         restrict(order["rules"], order["abi"])
         layers.append(f"landlock {order['abi']}")
+        for folder in order["rules"]["package_folders"]:
+            sys.path_importer_cache[folder] = _OnlyModules(folder, order["rules"]["modules"])
     sys.meta_path.insert(0, _TrialModules)
 
     from evaluation_locked.wire import Message, send

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import glob
 import importlib.metadata
 import os
 import re
@@ -26,7 +25,7 @@ SYSTEM_READ = (
     "/proc /sys/devices /sys/bus /sys/class /sys/module /sys/fs/cgroup"
 ).split()
 DEVICES_WRITE = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom".split()
-GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri", "/dev/kfd")
+GPU_DEVICES = ("nvidia*", "dri", "kfd")
 NO_LAYER = (
     "this kernel offers no layer to hold a trial (Landlock needs Linux 5.13 or later); --unsafe-no-sandbox runs trials "
     "unheld, and their scores are marked unsealed"
@@ -42,11 +41,16 @@ class FileRules:
         read: May be read, listed and executed.
         write: May also be written, made and removed.
         list_only: May be listed; their files stay closed unless named in `read`.
+        package_folders: Folders of installed packages, of which only `modules` may be found; a package that is seen but
+            closed would be an error to libraries that look for it and can do without.
+        modules: Names of these modules.
     """
 
     read: tuple[str, ...]
     write: tuple[str, ...]
     list_only: tuple[str, ...]
+    package_folders: tuple[str, ...]
+    modules: tuple[str, ...]
 
 
 def landlock_abi() -> int:
@@ -62,12 +66,14 @@ def file_rules(train_py: Path, scratch: Path) -> FileRules:
     package = Path(__file__).resolve().parent
     own = tuple(str(package / f"{name}.py") for name in (*TRIAL_MODULES, "launch"))
     read = (*own, str(train_py.resolve()), *_library_paths(), *SYSTEM_READ)
-    gpus = tuple(path for pattern in GPU_DEVICES for path in glob.glob(pattern))
+    gpus = tuple(str(path) for pattern in GPU_DEVICES for path in Path("/dev").glob(pattern))
     write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
     return FileRules(
         read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),
         write=tuple(path for path in write if os.path.lexists(path)),
         list_only=(str(package), *(str(p) for p in _package_folders())),
+        package_folders=tuple(str(p) for p in _package_folders()),
+        modules=tuple(sorted({re.split(r"[-.]", entry)[0] for entry in _closure(TRIAL_PACKAGES)})),
     )
 
 

@@ -24,7 +24,7 @@ TrialStatus = Literal[
 Phase = Literal["starting", "featurising", "training", "predicting", "ending"]
 
 
-class TrialCancelled(Exception):
+class TrialCancelled(Exception):  # noqa: N818 (it is no error: somebody asked for it)
     """The caller asked to stop while a trial ran; the trial's processes are gone."""
 
 

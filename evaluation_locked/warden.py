@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,7 +256,7 @@ class Warden:
             "warden_pid": os.getpid(),
             "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
             "file_bytes": int(self.order.caps.scratch_gib * GIB),
-            "rules": {"read": rules.read, "write": rules.write, "list_only": rules.list_only},
+            "rules": asdict(rules),
             "train_py": str(self.order.train_py.resolve()),
         }
 

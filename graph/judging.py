@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from evaluation_locked.keep_rule import Decision, decide
 from evaluation_locked.noise import pooled_seed_noise
 from evaluation_locked.scorer import Comparison, compare
+from memory.crowding import code_fingerprint
 from memory.edits import EditError, normalised
-from memory.knowledge import meaning_sha
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
         reason=reason,
         status=outcome.status if outcome is not None else "not run",
         code_sha=code_sha,
-        meaning_sha=meaning_sha(text) if text else "",
+        meaning_sha=code_fingerprint(text) if text else "",
         code_lines=code_lines(text) if text else 0,
         diff=diff,
         seed=context.config.seed * 1_000_003 + idea.number,

@@ -10,6 +10,8 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from langgraph.runtime import Runtime  # LangGraph reads the annotations of a node at run time
+
 from evaluation_locked.scorer import ScoringError, score
 from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialOrder, TrialOutcome
@@ -17,6 +19,7 @@ from graph import judging
 from graph.context import Context, Event
 from graph.roles import RoleError
 from graph.run_folder import write_atomically
+from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.idea_graph import idea_graph, write_graphml
 from memory.records import Crowding, Idea
@@ -24,9 +27,6 @@ from memory.records import Crowding, Idea
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langgraph.runtime import Runtime
-
-    from graph.state import State
 
 MAX_REPAIRS = 2
 SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
@@ -96,7 +96,8 @@ def choose(state: State, runtime: Runtime[Context]) -> Update:
         )
         return {"idea": idea, "failure": state["failure"] or ("rejected", "the scout had no proposal for the plan")}
     measured = [(idea, context.knowledge.crowding_before(idea)) for idea in proposals]
-    position = context.team.strategist.choose(plan, measured, context.knowledge)
+    one = len(measured) == 1
+    position = 0 if one else context.team.strategist.choose(plan, measured, context.knowledge)
     idea, crowding = measured[position]
     context.listen(Event("idea", plan.number, idea=idea))
     return {"idea": idea, "crowding": crowding}

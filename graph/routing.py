@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from graph.state import State
+from graph.state import State  # LangGraph reads the annotations of a router at run time
 
 
 def after_strategise(state: State) -> Literal["scout", "__end__"]:

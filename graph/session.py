@@ -68,7 +68,8 @@ def open_session(
             cancel=cancel or threading.Event(),
         )
         publish(context)  # an interruption may have come between the journal and what follows from it
-        yield context
+        with ideas:
+            yield context
 
 
 def read_history(folder: RunFolder) -> History:

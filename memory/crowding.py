@@ -100,8 +100,9 @@ def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> 
     sum of minima over sum of maxima, between the multisets of the diff's and an earlier diff's features. The features
     of a diff are, for every added or removed line without comments and white space, the trigrams of its tokens with a
     mark at either end and every number as one placeholder, and beside them each number itself; all are marked as
-    added or removed. So another value of the same knob is near, and only the same value is a duplicate. A diff
-    that changes no code is at 0: see `is_repeat`. Lines inside a text of several lines count as code.
+    added or removed. So another value of the same knob is near, and only the same value is a duplicate. Lines that
+    are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0:
+    see `is_repeat`. Lines inside a text of several lines count as code.
 
     Args:
         diff: Unified diff.
@@ -203,32 +204,31 @@ def code_fingerprint(source: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _diff_features(diff: str) -> Counter[tuple[str, ...]]:
-    features: Counter[tuple[str, ...]] = Counter()
+    lines: dict[str, Counter[tuple[str, ...]]] = {"-": Counter(), "+": Counter()}
     in_header = False
     for line in diff.splitlines():
         if line.startswith("--- "):
             in_header = True
         elif line.startswith("@@"):
             in_header = False
-        elif not in_header and line[:1] in {"+", "-"}:
-            tokens, numbers = _line_tokens(line[1:])
-            if tokens:
-                marked = ["^", *tokens, "$"]
-                features.update((line[0], *trigram) for trigram in zip(marked, marked[1:], marked[2:], strict=False))
-                features.update((line[0], number) for number in numbers)
+        elif not in_header and line[:1] in lines and (tokens := _line_tokens(line[1:])):
+            lines[line[0]][tokens] += 1
+    features: Counter[tuple[str, ...]] = Counter()
+    for sign, other in (("-", "+"), ("+", "-")):
+        for tokens in (lines[sign] - lines[other]).elements():
+            marked = ["^", *("0" if token[0] == "0" else token for token in tokens), "$"]
+            features.update((sign, *trigram) for trigram in zip(marked, marked[1:], marked[2:], strict=False))
+            features.update((sign, token) for token in tokens if token[0] == "0")
     return features
 
 
-def _line_tokens(line: str) -> tuple[list[str], list[str]]:
-    """Return the tokens of a line of code with `0` for every number, and the numbers."""
-    tokens, numbers = [], []
-    for match in _CODE_TOKEN.finditer(line):
-        if match.lastgroup == "number":
-            tokens.append("0")
-            numbers.append(match[0])
-        elif match.lastgroup != "comment":
-            tokens.append(match[0])
-    return tokens, numbers
+def _line_tokens(line: str) -> tuple[str, ...]:
+    """Return the tokens of a line of code, each number with a `0` before it, which no other token starts with."""
+    return tuple(
+        f"0{match[0]}" if match.lastgroup == "number" else match[0]
+        for match in _CODE_TOKEN.finditer(line)
+        if match.lastgroup != "comment"
+    )
 
 
 def _jaccard(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> float:

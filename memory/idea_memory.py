@@ -87,28 +87,41 @@ class IdeaMemory:
         What lacks is added, what changed is updated. A folder that Chroma cannot read, or that holds what the
         journal does not, is made anew; unreadable files are put aside as `<folder>.damaged`.
 
+        Close any other memory of the folder in this process before: Chroma shares its files between them.
+
         Raises:
             EmbeddingMismatchError: The folder records another embedding function, or other synonyms.
         """
         folder, wanted = Path(folder), _as_decided(entries)
-        try:
-            memory = cls(folder, embedder)
-        except EmbeddingMismatchError:
-            raise
-        except IdeaMemoryError:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Chroma's index may end the whole process on a file that was cut short: who finds the mark knows that it did.
+        mark = folder.with_name(f"{folder.name}.opening")
+        if mark.exists():
             _put_aside(folder)
-            memory = cls(folder, embedder)
+        mark.touch()
         try:
-            held = memory._probe()
-        except IdeaMemoryError:
-            memory.close()
-            _put_aside(folder)
-            memory, held = cls(folder, embedder), {}
+            memory, held = cls._open_and_probe(folder, embedder)
+        finally:
+            mark.unlink()
         if held.keys() - wanted.keys():
             memory._rebuild(wanted.values())
         else:
             memory._upsert(record for number, record in wanted.items() if held.get(number) != _metadata(record))
         return memory
+
+    @classmethod
+    def _open_and_probe(cls, folder: Path, embedder: Any) -> tuple[IdeaMemory, dict[int, dict[str, Any]]]:
+        memory = None
+        try:
+            memory = cls(folder, embedder)
+            return memory, memory._probe()
+        except EmbeddingMismatchError:
+            raise
+        except IdeaMemoryError:
+            if memory is not None:
+                memory.close()
+            _put_aside(folder)
+            return cls(folder, embedder), {}
 
     def __enter__(self) -> IdeaMemory:
         return self
@@ -189,7 +202,7 @@ class IdeaMemory:
             self._collection = fresh
 
     def _upsert(self, records: Iterable[TrialRecord], collection: Any = None) -> None:
-        wanted, collection = list(records), collection or self._collection
+        wanted, collection = list(records), self._collection if collection is None else collection
         with _named_errors(self.folder):
             for start in range(0, len(wanted), _BATCH):
                 batch = wanted[start : start + _BATCH]
@@ -214,12 +227,13 @@ class IdeaMemory:
         return tuple(sorted(hits, key=lambda hit: (-hit.similarity, hit.number)))
 
     def _probe(self) -> dict[int, dict[str, Any]]:
-        """Return the metadata of everything held, having read the vectors too."""
+        """Return the metadata of everything held, having read every vector and searched once."""
         with _named_errors(self.folder):
-            held = self._collection.get(include=["metadatas"])
-            hits = self._query("anything", min(len(held["ids"]), 10), None)
-            if held["ids"] and not hits:
-                raise IdeaMemoryError(f"{self.folder} holds ideas without vectors: {_MEND}")
+            held = self._collection.get(include=["metadatas", "embeddings"])
+            n_vectors = len(held["embeddings"])
+            hits = self._query("anything", 10, None)
+        if n_vectors != len(held["ids"]) or len(hits) != min(10, n_vectors):
+            raise IdeaMemoryError(f"{self.folder} holds {len(held['ids'])} ideas and {n_vectors} vectors: {_MEND}")
         return {int(name): dict(about) for name, about in zip(held["ids"], held["metadatas"], strict=True)}
 
     def _open_collection(self) -> Any:
@@ -319,6 +333,7 @@ def _named_errors(folder: Path) -> Iterator[None]:
 
 
 def _put_aside(folder: Path) -> None:
-    aside = folder.with_name(f"{folder.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+    if folder.exists():
+        aside = folder.with_name(f"{folder.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)

@@ -5,15 +5,12 @@ It reads; the only thing it changes is `remember`. What judges (labels, the lock
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memory import crowding
-from memory.edits import EditError, normalised
-from memory.records import Crowding, DecisionRecord, TrialRecord
+from memory.records import Crowding, TrialRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     from memory.journal import Journal
     from memory.records import Entry, Idea
     from memory.techniques import Technique
+
+MAX_NEAREST = 5
 
 
 class Knowledge:
@@ -70,12 +69,12 @@ class Knowledge:
 
     def crowding_before(self, idea: Idea, diff: str = "") -> Crowding:
         """Return the two views of crowding that are known before a trial is paid for."""
-        nearest = self.ideas.nearest(idea.text, k=3, exclude=(idea.number,))
+        text = crowding.text_crowding(idea.text, self.ideas, exclude=(idea.number,))
         earlier = {n: t.diff for n, t in self.history.trials.items() if t.diff and n != idea.number}
+        code = crowding.code_crowding(diff, earlier) if diff else None
+        nearest = dict.fromkeys((*(code.nearest if code else ()), *text.nearest))
         return Crowding(
-            text=round(crowding.text_crowding(idea.text, self.ideas), 4),
-            code=round(crowding.code_crowding(diff, list(earlier.values())), 4) if diff else None,
-            nearest=tuple(neighbour.number for neighbour in nearest),
+            text=round(text.value, 4), code=round(code.value, 4) if code else None, nearest=tuple(nearest)[:MAX_NEAREST]
         )
 
     def behaviour(self, number: int, parent_code: str) -> float | None:
@@ -89,7 +88,7 @@ class Knowledge:
                 residuals = self.residuals(other)
                 if residuals is not None:
                     earlier[other] = residuals
-        return round(crowding.behaviour_crowding(mine, earlier), 4) if earlier else None
+        return round(crowding.behaviour_crowding(mine, earlier).value, 4) if earlier else None
 
     def residuals(self, number: int) -> np.ndarray | None:
         """Return [n_validation] float32 prediction minus label of a finished trial, None where there are none."""
@@ -103,7 +102,7 @@ class Knowledge:
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
-        wanted = meaning_sha(source)
+        wanted = crowding.code_fingerprint(source)
         return next(
             (n for n, t in self.history.trials.items() if t.score is not None and t.meaning_sha == wanted), None
         )
@@ -112,18 +111,7 @@ class Knowledge:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
         self._journal.append(entry)
         self.history.add(entry)
-        number = entry.number if isinstance(entry, TrialRecord) else entry.trial
-        record = self.history.trials[number]
-        if isinstance(entry, DecisionRecord):
-            changed = {
-                name: getattr(entry, name) for name in ("outcome", "reason", "gain", "gain_low", "gain_high", "z")
-            }
-            record = record.model_copy(update=changed)
-        self.ideas.add(record)
-
-
-def meaning_sha(source: str) -> str:
-    """Return the sha256 of a file's code without comments, docstrings and layout; of the text where it has no parse."""
-    with contextlib.suppress(EditError):
-        source = normalised(source)
-    return hashlib.sha256(source.encode()).hexdigest()
+        if isinstance(entry, TrialRecord):
+            self.ideas.add(entry)
+        else:
+            self.ideas.decide(entry)

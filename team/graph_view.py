@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -31,7 +30,7 @@ def print_graph(folder: RunFolder, graphml: Path | None, *, as_json: bool) -> No
     if graphml is not None:
         write_graphml(graph, graphml)
     if as_json:
-        print(json.dumps(to_json(graph), indent=1))
+        print(to_json(graph))
         return
     console = Console(highlight=False)
     champion = history.champion

@@ -7,9 +7,9 @@ self-consistent, has no spin, no spin-orbit coupling and no overlap matrix: phys
 Sources:
     On-site energies: NIST atomic reference data (LDA), as `pymatgen.core.Element.atomic_orbitals`, in hartree.
     Couplings: W. A. Harrison, V = eta hbar^2 / (m d^2), and with d states eta hbar^2 r_d^(3/2) / (m d^(7/2)) and
-        eta hbar^2 r_d^3 / (m d^5). His eta of Elementary Electronic Structure (World Scientific 1999), as Shi and
-        Papaconstantopoulos, Phys. Rev. B 70, 205101 (2004), quote them; his r_d of the Solid State Table in
-        Electronic Structure and the Properties of Solids (Freeman 1980).
+        eta hbar^2 r_d^3 / (m d^5). The eta of s and p are his later ones (Elementary Electronic Structure, World
+        Scientific 1999) as Shi and Papaconstantopoulos list them, Phys. Rev. B 70, 205101 (2004), with those of d.
+        The r_d are those of his Solid State Table (Electronic Structure and the Properties of Solids, Freeman 1980).
     Angular factors: J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), two-centre approximation.
 """
 
@@ -32,8 +32,8 @@ ETA_SSS, ETA_SPS, ETA_PPS, ETA_PPP = -1.32, 1.42, 2.22, -0.63
 ETA_SDS, ETA_PDS, ETA_PDP = -3.16, -2.95, 1.36
 ETA_DDS, ETA_DDP, ETA_DDD = -16.2, 8.75, -2.39
 
-# Harrison's d-state radii in angstrom. Zn, Cd, Hg and the elements of group 3 from La on are not in his table; theirs
-# continue their rows. This dictionary, not the book, defines the labels.
+# Harrison's d-state radii in angstrom, to two digits. Zn, Cd, Hg, La, Gd and Lu continue their rows and are ours. This
+# dictionary, not the book, defines the labels: only titanium's value was checked against a second copy.
 # fmt: off
 D_STATE_RADIUS_A = {
     "Sc": 1.24, "Ti": 1.08, "V": 0.98, "Cr": 0.90, "Mn": 0.86, "Fe": 0.80, "Co": 0.76, "Ni": 0.71, "Cu": 0.67,

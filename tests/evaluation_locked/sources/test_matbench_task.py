@@ -49,7 +49,7 @@ def small_task(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tup
     path = folder / "matbench_mp_is_metal.json.gz"
     path.write_bytes(packed)
     task_facts("matbench_mp_is_metal")
-    from matbench.metadata import mbv01_metadata  # noqa: PLC0415
+    from matbench.metadata import mbv01_metadata
 
     facts = mbv01_metadata["matbench_mp_is_metal"]
     monkeypatch.setitem(facts, "url", f"{url}/{path.name}")
@@ -88,7 +88,7 @@ def test_a_file_in_matminers_folder_needs_no_network(
 def test_a_task_file_of_the_wrong_length_is_refused(
     small_task: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from matbench.metadata import mbv01_metadata  # noqa: PLC0415
+    from matbench.metadata import mbv01_metadata
 
     monkeypatch.setitem(mbv01_metadata["matbench_mp_is_metal"], "n_samples", 4)
     with pytest.raises(DataError, match="has 3 rows of is_metal, where MatBench has 4 of 'is_metal'"):
