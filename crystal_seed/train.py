@@ -34,8 +34,8 @@ HEAD_WIDTH = 128
 DROPOUT = 0.1
 
 # The training
-BATCH_SIZE = 64
-LEARNING_RATE = 3e-3
+BATCH_SIZE = 32
+LEARNING_RATE = 6e-3
 WEIGHT_DECAY = 1e-2
 WARMUP = 0.03  # share of the budget
 GRADIENT_NORM = 2.0
@@ -117,7 +117,8 @@ class GatedConvolution(nn.Module):
         z = z + gather(self.from_neighbour(x), batch.neighbour)  # [n_atoms, k, 2 WIDTH]
         messages = F.glu(z)  # [n_atoms, k, WIDTH]
         total = self.norm(messages.sum(1))  # [n_atoms, WIDTH]
-        return x + self.update(F.silu(total))
+        update = self.update(F.silu(total))
+        return x + update
 
 
 class Network(nn.Module):
@@ -235,7 +236,7 @@ def main():
         torch.cuda.synchronize()
 
     crystals = task.finish_training()
-    print(f"{step} steps of {BATCH_SIZE}, last loss {loss.item():.4f} of a scale of {scale:.4g} {facts.unit}")
+    print(f"{step} steps of {BATCH_SIZE}; the last loss is {loss.item():.4f} times {scale:.4g} {facts.unit}")
     task.submit(predict(average, Graphs(crystals, facts.n_threads, device), centre, scale, facts.kind))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 KEEP_Z = 1.64  # one-sided 5 %: of changes that do nothing, one in twenty would be kept
-NEAR_MISS_Z = 0.7  # a gain of this many standard errors is worth one more training before it is given up
+NEAR_MISS_Z = 1.0  # a gain of this many standard errors is worth one more training before it is given up
 MAX_REPLICATES = 3
 
 DecisionKind = Literal["keep", "discard", "near-miss"]

@@ -66,13 +66,21 @@ class Comparison(Strict):
     n_champion: int
 
 
-def score(locked: Path, predictions: Path, residuals: Path | None = None, *, sealed: bool = True) -> Score:
-    """Score a file of predictions in a process of its own.
+def score(
+    locked: Path,
+    predictions: Path,
+    residuals: Path | None = None,
+    champion: Sequence[Path] = (),
+    *,
+    sealed: bool = True,
+) -> tuple[Score, Comparison | None]:
+    """Score a file of predictions, and compare it with the champion's, in a process of its own.
 
     Args:
         locked: The locked folder.
         predictions: `predictions.npy`, [n_validation] float64 in the order of the validation rows.
         residuals: Where to write prediction minus label, [n_validation] float32, for the behaviour view of crowding.
+        champion: Predictions of each training of the champion; without any there is no comparison.
         sealed: Whether a sandbox held the trial.
 
     Raises:
@@ -80,13 +88,14 @@ def score(locked: Path, predictions: Path, residuals: Path | None = None, *, sea
     """
     answer = _ask(
         {
-            "do": "score",
             "locked": str(locked),
             "challenger": [str(predictions)],
+            "champion": [str(path) for path in champion],
             "residuals": str(residuals) if residuals else None,
         }
     )
-    return Score(sealed=sealed, **answer)
+    comparison = Comparison(**answer["comparison"]) if answer["comparison"] else None
+    return Score(sealed=sealed, **answer["score"]), comparison
 
 
 def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) -> Comparison:
@@ -96,7 +105,7 @@ def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) 
         ScoringError: As for `score`.
     """
     names = {"challenger": [str(p) for p in challenger], "champion": [str(p) for p in champion]}
-    return Comparison(**_ask({"do": "compare", "locked": str(locked)} | names))
+    return Comparison(**_ask({"locked": str(locked), "residuals": None} | names)["comparison"])
 
 
 def _ask(order: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +140,19 @@ def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residual
     }
 
 
+def _compare(
+    metric: Metric, labels: np.ndarray, challenger: list[np.ndarray], champion: list[np.ndarray]
+) -> dict[str, Any]:
+    before, after = (float(np.mean([metric.function(labels, p) for p in side])) for side in (champion, challenger))
+    resampled = bootstrap_differences(metric, labels, challenger, champion)
+    return {
+        "gain": metric.gain(before, after),
+        "sampling_error": float(resampled.std(ddof=1)),
+        "n_challenger": len(challenger),
+        "n_champion": len(champion),
+    }
+
+
 def _load(path: str, n: int) -> np.ndarray:
     predictions = np.load(path, allow_pickle=False)
     if predictions.shape != (n,) or predictions.dtype != np.float64 or not np.isfinite(predictions).all():
@@ -146,18 +168,11 @@ def main() -> None:
     metric = METRICS[facts.metric]
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
-    if order["do"] == "score":
-        answer = _score(metric, labels, challenger[0], order["residuals"]) | {"seal": facts.seal}
-    else:
-        champion = [_load(path, len(labels)) for path in order["champion"]]
-        means = [float(np.mean([metric.function(labels, p) for p in side])) for side in (champion, challenger)]
-        resampled = bootstrap_differences(metric, labels, challenger, champion)
-        answer = {
-            "gain": metric.gain(means[0], means[1]),
-            "sampling_error": float(resampled.std(ddof=1)),
-            "n_challenger": len(challenger),
-            "n_champion": len(champion),
-        }
+    champion = [_load(path, len(labels)) for path in order["champion"]]
+    answer = {
+        "score": _score(metric, labels, challenger[0], order["residuals"]) | {"seal": facts.seal},
+        "comparison": _compare(metric, labels, challenger, champion) if champion else None,
+    }
     print(json.dumps(answer))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.keep_rule import Decision, decide
 from evaluation_locked.noise import pooled_seed_noise
-from evaluation_locked.scorer import Comparison, compare
+from evaluation_locked.scorer import Comparison, Score, compare, score
 from memory.crowding import code_fingerprint
 from memory.edits import EditError, normalised
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
@@ -17,39 +17,48 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from evaluation_locked.scorer import Score
     from graph.context import Context
     from graph.run_folder import RunFolder
     from graph.state import State
     from memory.history import History
 
 
-def decide_trial(context: Context, idea: Idea, folder: Path, score: Score) -> Decision | None:
-    """Compare a scored trial with the champion; None where there is nothing to decide (baseline, replicate)."""
+def judge_trial(context: Context, idea: Idea, folder: Path) -> tuple[Score, Decision | None]:
+    """Score a trial and compare it with the champion; no decision where there is none to take (baseline, replicate).
+
+    Raises:
+        ScoringError: The trial's predictions cannot be scored.
+    """
     history = context.knowledge.history
-    champion = history.champion
-    if champion is None or idea.mode == "replicate":
-        return None
-    theirs = history.replicates_of(champion.number)
+    champion = history.champion if idea.mode != "replicate" else None
+    theirs = history.replicates_of(champion.number) if champion is not None else []
+    result, comparison = score(
+        context.folder.locked,
+        folder / "predictions.npy",
+        folder / "residuals.npy",
+        _predictions(context.folder, theirs),
+        sealed=context.config.sandboxed,
+    )
+    if champion is None or comparison is None:
+        return result, None
     lines = code_lines((folder / "train.py").read_text(encoding="utf-8"))
-    comparison = compare(context.folder.locked, [folder / "predictions.npy"], _predictions(context.folder, theirs))
-    return _decide(history, comparison, simpler=lines < champion.code_lines)
+    return result, _decide(history, comparison, simpler=lines < champion.code_lines)
 
 
 def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, text: str, diff: str) -> TrialRecord:
     """Gather what became of a round into the journal's record."""
-    outcome, score, decision, failure = state["outcome"], state["score"], state["decision"], state["failure"]
+    outcome, result, decision, failure = state["outcome"], state["score"], state["decision"], state["failure"]
     champion = context.knowledge.history.champion
-    result, reason = _outcome(context, idea, score, decision, failure)
+    kind, reason = _outcome(context, idea, result, decision, failure)
     crowding = state["crowding"]
-    if score is not None:
+    if result is not None:
         crowding = crowding.model_copy(update={"behaviour": context.knowledge.behaviour(idea.number, code_sha)})
     paid = state["paid_seconds"]
     smoke = state["smoke"]
     return TrialRecord(
         number=idea.number,
         idea=idea,
-        outcome=result,
+        outcome=kind,
         reason=reason,
         status=outcome.status if outcome is not None else "not run",
         code_sha=code_sha,
@@ -58,7 +67,7 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
         diff=diff,
         seed=context.config.seed * 1_000_003 + idea.number,
         verdict=state["verdict"],
-        score=score,
+        score=result,
         champion=champion.number if decision is not None and champion is not None else None,
         gain=decision.gain if decision else None,
         gain_low=decision.low if decision else None,
@@ -142,22 +151,22 @@ def _decide(history: History, comparison: Comparison, *, simpler: bool = False) 
 
 
 def _outcome(
-    context: Context, idea: Idea, score: Score | None, decision: Decision | None, failure: tuple[str, str] | None
+    context: Context, idea: Idea, result: Score | None, decision: Decision | None, failure: tuple[str, str] | None
 ) -> tuple[Outcome, str]:
     if failure is not None:
         return ("crashed" if failure[0] == "crashed" else "rejected"), failure[1]
-    assert score is not None
+    assert result is not None
     metric = context.config.task.score_metric
     bar = context.config.task.set_aside_below
-    if bar is not None and metric.gain(bar, score.value) > 0:
+    if bar is not None and metric.gain(bar, result.value) > 0:
         return (
             "set-aside",
-            f"{score.value:.4f} is better than {bar}: too good to keep before a person has read the file",
+            f"{result.value:.4f} is better than {bar}: too good to keep before a person has read the file",
         )
     if idea.mode == "replicate":
-        return "replicate", f"trial {idea.parent} again with another seed: {score.value:.4f}"
+        return "replicate", f"trial {idea.parent} again with another seed: {result.value:.4f}"
     if decision is None:
-        return "kept", f"the baseline: {metric.name} {score.value:.4f} [{score.low:.4f}, {score.high:.4f}]"
+        return "kept", f"the baseline: {metric.name} {result.value:.4f} [{result.low:.4f}, {result.high:.4f}]"
     kinds: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
     return kinds[decision.kind], decision.reason
 

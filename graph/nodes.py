@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.runtime import Runtime  # LangGraph reads the annotations of a node at run time
 
-from evaluation_locked.scorer import ScoringError, score
+from evaluation_locked.scorer import ScoringError
 from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from graph import judging
@@ -203,16 +203,10 @@ def judge(state: State, runtime: Runtime[Context]) -> Update:
         return {}
     folder = context.folder.make_trial(idea)
     try:
-        result = score(
-            context.folder.locked,
-            folder / "predictions.npy",
-            folder / "residuals.npy",
-            sealed=context.config.sandboxed,
-        )
+        result, decision = judging.judge_trial(context, idea, folder)
     except ScoringError as error:
         return {"failure": ("crashed", f"the predictions cannot be scored: {error}")}
     write_atomically(folder / "score.json", result.model_dump_json(indent=1) + "\n")
-    decision = judging.decide_trial(context, idea, folder, result)
     return {"score": result, "decision": decision}
 
 

@@ -84,7 +84,9 @@ class Display:
         elif isinstance(event.entry, TrialRecord):
             trial = event.entry
             score = f"{trial.score.value:.4f} " if trial.score else ""
-            self.console.print(f"      [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {escape(trial.reason)}")
+            self.console.print(
+                f"      [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {escape(trial.reason.splitlines()[0])}"
+            )
         elif isinstance(event.entry, DecisionRecord):
             word = event.entry
             self.console.print(

@@ -1,4 +1,4 @@
-"""`team graph`: the ideas of a run as a table, as JSON, and as GraphML."""
+"""`team graph`: the ideas of a run as text, as JSON, and as GraphML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from graph.session import read_history
 from memory.idea_graph import idea_graph, to_json, write_graphml
@@ -32,32 +31,22 @@ def print_graph(folder: RunFolder, graphml: Path | None, *, as_json: bool) -> No
     if as_json:
         print(to_json(graph))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     champion = history.champion
-    unit = folder.read_config().task.unit
-    table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("from", justify="right")
-    table.add_column("mode")
-    table.add_column("axis")
-    table.add_column("idea", overflow="fold", ratio=2)
-    table.add_column(f"score {unit}".strip(), justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=3)
+    task = folder.read_config().task
+    unit = f" {task.unit}" if task.score_metric.has_unit else ""
     for trial in history.trials.values():
-        outcome = history.outcome(trial.number)
+        idea, outcome = trial.idea, history.outcome(trial.number)
         mark = " *" if champion is not None and champion.number == trial.number else ""
-        table.add_row(
-            str(trial.number),
-            "" if trial.idea.parent is None else str(trial.idea.parent),
-            trial.idea.mode,
-            f"{trial.idea.axis} {AXES[trial.idea.axis]}" if trial.idea.axis in AXES else "",
-            escape(trial.idea.title),
-            f"{trial.score.value:.4f}" if trial.score else "",
-            f"[{COLOURS[outcome]}]{outcome}{mark}[/]",
-            escape(history.reason(trial.number)),
+        origin = "" if idea.parent is None else f" of {idea.parent}"
+        axis = f" {idea.axis} {AXES[idea.axis]}" if idea.axis in AXES else ""
+        score = f" {trial.score.value:.4f}{unit}" if trial.score else ""
+        console.print(
+            f"[bold]{trial.number:4d}[/bold]  {escape(idea.title)}  [dim]{idea.mode}{origin}{axis}[/dim]"
+            f"  [{COLOURS[outcome]}]{outcome}{mark}[/]{score}"
         )
-    console.print(table)
+        why = history.reason(trial.number).splitlines() or [""]
+        console.print(f"      [dim]{escape(why[0])}[/dim]")
     steps = " -> ".join(str(n) for n in history.lineage(champion.number)) if champion else "none yet"
     console.print(f"\n[dim]from the seed to the champion (*): {steps}[/dim]")
     if graphml is not None:

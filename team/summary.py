@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,8 @@ from graph.session import read_history
 
 if TYPE_CHECKING:
     from graph.run_folder import RunFolder
+    from memory.history import History
+    from memory.records import TrialRecord
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         champion=champion.number if champion else None,
         champion_title=champion.idea.title if champion else "",
         champion_score=history.mean_score(champion.number) if champion else None,
-        champion_low=champion.score.low if champion and champion.score else None,
-        champion_high=champion.score.high if champion and champion.score else None,
+        champion_low=_around(history, champion, "low"),
+        champion_high=_around(history, champion, "high"),
         champion_trainings=len(history.replicates_of(champion.number)) if champion else 0,
         gain=against.gain if against else None,
         gain_low=against.low if against else None,
@@ -122,6 +124,13 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         overhead_seconds=overheads[len(overheads) // 2] if overheads else None,
         stopped=stopped,
     )
+
+
+def _around(history: History, champion: TrialRecord | None, end: Literal["low", "high"]) -> float | None:
+    """Return an end of the champion's interval over crystals, moved to the mean of its trainings."""
+    if champion is None or champion.score is None:
+        return None
+    return (history.mean_score(champion.number) or 0.0) + getattr(champion.score, end) - champion.score.value
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:

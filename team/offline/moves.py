@@ -72,7 +72,7 @@ def _refine(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
                     number=number,
                     mode="refine",
                     axis=technique.axis,
-                    title=f"{technique.title}: {name} {now} to {value}",
+                    title=f"{technique.title}: {name} {_shown(now)} to {_shown(value)}",
                     hypothesis=f"{technique.description} {technique.expect}",
                     techniques=(technique.id,),
                     knobs={name: value},
@@ -130,6 +130,10 @@ def _ablate(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
                 source=technique.source,
                 parent=parent,
             )
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _bracketed(name: str, value: object, now: object, parent: int, knowledge: Knowledge) -> bool:

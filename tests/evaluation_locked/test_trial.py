@@ -72,7 +72,8 @@ def test_predictions_come_back_in_the_order_of_the_rows(trial: Trial, locked: Pa
 def test_an_honest_file_learns_and_is_scored_with_its_interval(trial: Trial, locked: Path, tmp_path: Path) -> None:
     outcome = trial(HONEST)
     assert outcome.status == "finished", outcome.message
-    result = score(locked, tmp_path / "trial" / "predictions.npy", tmp_path / "residuals.npy")
+    result, nothing = score(locked, tmp_path / "trial" / "predictions.npy", tmp_path / "residuals.npy")
+    assert nothing is None
     labels = np.load(locked / "validation_labels.npy")
     predictions = np.load(tmp_path / "trial" / "predictions.npy")
     assert result.value == pytest.approx(np.abs(labels - predictions).mean())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from memory.idea_memory import EmbeddingMismatchError, IdeaMemory, IdeaMemoryErr
 from memory.records import TrialRecord
 from tests.memory.builders import decision, trial
 
+MANY = 1_100
 IDEAS = (
     trial(0, 0.30, "kept", title="CGCNN-style baseline"),
     trial(1, 0.29, "kept", title="EMA of weights", axis="A6", techniques=("ema",), parent=0, gain=0.01),
@@ -131,24 +133,58 @@ def test_ideas_that_the_journal_does_not_know_go(folder: Path) -> None:
         assert memory.numbers() == [0, 1]
 
 
-@pytest.mark.parametrize("damage", ["not a database", "half a database", "no vectors"])
-def test_a_damaged_folder_is_made_anew_from_the_journal(folder: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["not a database", "half a database"])
+def test_a_damaged_database_is_made_anew_from_the_journal(folder: Path, damage: str) -> None:
     database = folder / "chroma.sqlite3"
     if damage == "not a database":
         database.write_bytes(b"x" * 10_000)
-    elif damage == "half a database":
-        database.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
     else:
-        for path in folder.rglob("*.bin"):
-            path.write_bytes(b"x" * 100)
-    if damage != "no vectors":
-        with pytest.raises(IdeaMemoryError, match="open_or_rebuild makes it anew"):
-            IdeaMemory(folder)
+        database.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
+    with pytest.raises(IdeaMemoryError, match="open_or_rebuild makes it anew"):
+        IdeaMemory(folder)
     with IdeaMemory.open_or_rebuild(folder, IDEAS) as memory:
         assert memory.numbers() == [0, 1, 2, 3, 4]
         assert memory.nearest("Polyak averaging", 1)[0].number == 1
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["chroma", "chroma.damaged"]
     with IdeaMemory(folder) as memory:
         assert len(memory) == 5
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many ideas that Chroma has written its vector index to files of their own."""
+    folder = tmp_path_factory.mktemp("many") / "chroma"
+    with IdeaMemory(folder) as memory:
+        memory.rebuild([trial(number) for number in range(MANY)])
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["vectors gone", "vectors overwritten"])
+def test_lost_vectors_are_noticed_and_made_anew(many: Path, tmp_path: Path, damage: str) -> None:
+    """Without its index Chroma opens and answers, from the ideas since the last sync alone."""
+    folder = tmp_path / "chroma"
+    shutil.copytree(many, folder)
+    index = next(path for path in folder.iterdir() if path.is_dir())
+    if damage == "vectors gone":
+        shutil.rmtree(index)
+    else:
+        for path in index.glob("*.bin"):
+            path.write_bytes(b"x" * 100)
+    with IdeaMemory.open_or_rebuild(folder, [trial(number) for number in range(MANY)]) as memory:
+        assert len(memory) == MANY
+        assert memory.nearest("idea 700", 1)[0].number == 700
+        memory.add(trial(MANY, title="Polyak averaging"))
+        assert memory.nearest("EMA", 1)[0].number == MANY
+    assert folder.with_name("chroma.damaged").exists()
+
+
+def test_a_folder_on_which_opening_died_is_made_anew(folder: Path) -> None:
+    mark = folder.with_name("chroma.opening")
+    mark.touch()  # as a process leaves it that Chroma's index killed
+    with IdeaMemory.open_or_rebuild(folder, IDEAS) as memory:
+        assert len(memory) == 5
+    assert folder.with_name("chroma.damaged").exists()
+    assert not mark.exists()
 
 
 def test_what_is_none_is_not_stored_and_everything_else_is(folder: Path) -> None:
