@@ -116,7 +116,8 @@ class GatedConvolution(nn.Module):
         z = self.from_edge(edges) + self.from_centre(x)[:, None]
         z = z + gather(self.from_neighbour(x), batch.neighbour)  # [n_atoms, k, 2 WIDTH]
         messages = F.glu(z)  # [n_atoms, k, WIDTH]
-        total = self.norm(messages.sum(1))  # [n_atoms, WIDTH]
+        total = messages.sum(1)  # [n_atoms, WIDTH]
+        total = self.norm(total)
         update = self.update(F.silu(total))
         return x + update
 

@@ -60,7 +60,7 @@ def decide(
         keep_z: Standard errors that a gain must reach.
     """
     error = math.sqrt(sampling_error**2 + seed_noise**2 * (1 / n_challenger + 1 / n_champion))
-    z = gain / error if error > 0 else math.copysign(math.inf, gain) if gain else 0.0
+    z = gain / max(error, abs(gain) * 1e-6, 1e-300)  # finite even where nothing varies
     low, high = gain - 1.96 * error, gain + 1.96 * error
     figures = f"gain {gain:+.4f} [{low:+.4f}, {high:+.4f}], {z:+.1f} standard errors"
     if z >= keep_z:

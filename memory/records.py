@@ -29,7 +29,7 @@ AXES: dict[str, str] = {
 class Record(BaseModel):
     """Frozen, with no field beside those declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Idea(Record):

@@ -129,8 +129,11 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
                 stopped = advance(context)
             except TrialCancelled:
                 stopped = ""
-    print_summary(summarise(folder, stopped=stopped), as_json=as_json)
-    return 0 if stopped else INTERRUPTED
+    summary = summarise(folder, stopped=stopped)
+    print_summary(summary, as_json=as_json)
+    if not stopped:
+        return INTERRUPTED
+    return 0 if summary.champion is not None else 1
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
