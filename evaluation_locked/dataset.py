@@ -91,7 +91,7 @@ def load_table(path: Path, target_name: str) -> Dataset:
     if not path.is_file():
         raise DataError(f"no table file at {path}: give the path of a .npz file, or make one with `team data import`")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [name for name in CRYSTAL_ARRAYS if name not in file.files]
             if missing:
                 raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(file.files) or 'none'}")
