@@ -36,7 +36,7 @@ DROPOUT = 0.1
 # The training
 BATCH_SIZE = 32
 LEARNING_RATE = 6e-3
-WEIGHT_DECAY = 1e-2
+WEIGHT_DECAY = 0.1
 WARMUP = 0.03  # share of the budget
 GRADIENT_NORM = 2.0
 EMA_DECAY = 0.995

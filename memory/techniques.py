@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from memory.edits import Edit, EditError, parse_edits, set_knob
+from memory.edits import Edit, EditError, knobs, parse_edits, set_knob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +99,18 @@ class Technique(BaseModel):
         if self.knob is None:
             return self.edits
         return (set_knob(source, self.knob.name, self.knob.values[0] if value is None else value),)
+
+    def stands_in(self, source: str) -> bool:
+        """Return whether `source` holds every line that the technique adds, or one of its knob's values.
+
+        Raises:
+            EditError: `source` does not parse.
+        """
+        if self.knob is not None:
+            return knobs(source).get(self.knob.name) in self.knob.values
+        lines = {line.strip() for line in source.split("\n")}
+        added = {line.strip() for edit in self.edits for line in edit.replace.split("\n")}
+        return added - {line.strip() for edit in self.edits for line in edit.search.split("\n")} <= {*lines, ""}
 
 
 def load_playbook(folder: Path) -> tuple[Technique, ...]:

@@ -60,7 +60,9 @@ def run(
     train_seconds: Annotated[float | None, typer.Option(min=1, help="Training budget of each trial.")] = None,
     hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after this much wall time.")] = None,
     seed: Annotated[int, typer.Option(help="Root of all random numbers of the search.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
+    ] = None,
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run trials unheld by the kernel; scores are marked unsealed.")
     ] = False,

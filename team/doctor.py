@@ -50,7 +50,8 @@ def checks(runs: Path) -> Iterator[Check]:
         mend = "not installed, and needed only for --source matbench:TASK: pip install --no-deps matbench==0.6"
         yield Check("matbench", "warn", mend)
     yield _device()
-    yield Check("cores", "ok", f"{len(os.sched_getaffinity(0))} for a trial")
+    cores = len(os.sched_getaffinity(0))
+    yield Check("cores", "ok", f"{cores}, of which a trial uses {max(1, cores - 1)} (--threads)")
     abi = sandbox.landlock_abi()
     yield Check("sandbox", "ok", f"Landlock {abi}") if abi else Check("sandbox", "fail", sandbox.NO_LAYER)
     yield _disk(runs)

@@ -68,7 +68,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         trials=options.trials,
         hours=options.hours or None,
         seed=options.seed,
-        n_threads=options.threads or len(os.sched_getaffinity(0)),
+        n_threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
         sandboxed=options.sandboxed,
     )
     folder = create_run(options.runs, config, seed_folder)
