@@ -192,10 +192,11 @@ def _mendable(error: Exception) -> str | None:
     from memory.journal import JournalError, RunLockedError
     from memory.techniques import PlaybookError
 
+    safe = "what was recorded is safe, and `team resume` goes on"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         where = f" ({error.filename})" if error.filename else ""
-        return (
-            f"{error.strerror}{where}: make room or choose --runs elsewhere; what was recorded is safe, see team resume"
-        )
+        return f"{error.strerror}{where}: make room or choose --runs elsewhere; {safe}"
+    if "disk is full" in str(error) or "No space left" in str(error):  # sqlite and Chroma have no errno
+        return f"{error}: make room; {safe}"
     known = (CrystalError, DataError, SeedError, SandboxError, RunError, JournalError, RunLockedError, PlaybookError)
     return str(error) if isinstance(error, known) else None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from graph.session import read_history
 from memory.idea_graph import idea_graph, to_json, write_graphml
 from memory.records import AXES
 from team.display import COLOURS
+from team.summary import open_console
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def print_graph(folder: RunFolder, graphml: Path | None, *, as_json: bool) -> No
     if as_json:
         print(to_json(graph))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     champion = history.champion
     task = folder.read_config().task
     unit = f" {task.unit}" if task.score_metric.has_unit else ""

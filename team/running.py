@@ -84,7 +84,9 @@ def resume_run(runs: Path, name: str | None, *, trials: int | None, hours: float
     folder = find_run(runs, name)
     config = folder.read_config()
     changes = {"trials": trials or config.trials, "hours": hours or config.hours}
-    config = config.model_copy(update=changes)
+    if changes != {"trials": config.trials, "hours": config.hours}:
+        config = config.model_copy(update=changes)
+        folder.write_config(config)
     return _drive(folder, config, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from evaluation_locked.baselines import load_baselines
 from evaluation_locked.dataset import DataError
@@ -138,11 +139,26 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(summary), indent=1))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     console.print()
     console.print(f"[bold]{escape(summary.name)}[/bold]  {escape(summary.task)}; {escape(summary.provenance)}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    if console.is_terminal:
+        for label, text in _lines(summary):
+            table.add_row(f"  {label}", text)
+        console.print(table)
+        return
     for label, text in _lines(summary):
         console.print(f"  [dim]{label:<14}[/dim]{text}")
+
+
+def open_console() -> Console:
+    """Return a console that breaks lines at words in a terminal, and not at all in a pipe."""
+    console = Console(highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def _lines(s: Summary) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The moves that the playbook offers from a given parent: what the scout can propose and the strategist can weigh.
 
-A move is an idea without a decision behind it. What was tried from the same parent's lineage is left out here; what is
-merely similar to it is left to crowding.
+A move is an idea without a decision behind it. What was tried from the same parent's lineage, or did not run at all, is
+left out here; what is merely similar to it is left to crowding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return all moves from trial `parent`, each as the idea of trial `number`."""
     history = knowledge.history
     present = set(history.techniques_in(parent))
-    tried = {_signature(trial.idea) for trial in history.trials.values() if _same_ground(trial, parent, knowledge)}
+    tried = {
+        _signature(trial.idea)
+        for trial in history.trials.values()
+        if _same_ground(trial, parent, knowledge) or trial.outcome in ("crashed", "rejected")
+    }
     found = [
         *_explore(parent, number, present, knowledge),
         *_refine(parent, number, knowledge),
