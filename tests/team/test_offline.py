@@ -1,0 +1,176 @@
+"""The offline team's choices: what comes first, what a near miss and a plateau change, what is never proposed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from evaluation_locked.task import load_task
+from graph.roles import RoleError
+from graph.state import Plan
+from memory.edits import apply_edits, knobs, normalised
+from memory.history import History
+from memory.idea_memory import IdeaMemory
+from memory.journal import Journal
+from memory.knowledge import Knowledge
+from memory.records import Crowding, Idea, TrialRecord
+from memory.techniques import load_playbook
+from team.offline.coder import PlaybookCoder
+from team.offline.moves import moves
+from team.offline.reviewer import StaticReviewer
+from team.offline.scout import PlaybookScout
+from team.offline.strategist import PLATEAU_ROUNDS, OfflineStrategist
+from team.running import shipped_seed_folder
+from tests.memory.builders import trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEED = shipped_seed_folder()
+SOURCE = (SEED / "train.py").read_text()
+
+
+@pytest.fixture
+def knowledge(tmp_path: Path) -> Callable[..., Knowledge]:
+    """Return a function that builds what is known after the given records, with the seed's file for each trial."""
+
+    def build(*records: TrialRecord, sources: dict[int, str] | None = None) -> Knowledge:
+        for record in records:
+            folder = tmp_path / "trials" / str(record.number)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "train.py").write_text((sources or {}).get(record.number, SOURCE))
+        return Knowledge(
+            task=load_task(SEED),
+            brief="",
+            techniques={t.id: t for t in load_playbook(SEED / "playbook")},
+            history=History(records),
+            ideas=IdeaMemory.open_or_rebuild(tmp_path / "chroma", records),
+            journal=Journal(tmp_path / "journal.jsonl"),
+            trial_folder=lambda number: tmp_path / "trials" / str(number),
+            seed_train_py=SOURCE,
+            seed=0,
+        )
+
+    return build
+
+
+def record(number: int, value: float | None, outcome: Any, gain: float | None = None, **fields: Any) -> TrialRecord:
+    """Return a trial on the seed, trained where it has a value, measured where it has a gain."""
+    fields = {"axis": "A3", "parent": 0, "status": "not run" if value is None else "finished"} | fields
+    if fields.get("mode") == "replicate":
+        fields["code_sha"] = f"code-{fields['parent']}"
+    if gain is not None:
+        fields |= {"champion": 0, "gain": gain, "gain_low": gain - 0.02, "gain_high": gain + 0.02, "z": gain / 0.01}
+    return trial(number, value, outcome, **fields)
+
+
+BASELINE = record(0, 0.5, "kept", mode="baseline", axis="-", title="seed", parent=None)
+AGAIN = record(1, 0.51, "replicate", mode="replicate", axis="-", title="again: seed")
+
+
+def test_the_baseline_comes_first_then_the_noise(knowledge: Callable[..., Knowledge]) -> None:
+    strategist = OfflineStrategist()
+    assert strategist.plan(0, knowledge()).mode == "baseline"
+    second = strategist.plan(1, knowledge(BASELINE))
+    assert (second.mode, second.parent) == ("replicate", 0)
+
+
+def test_a_baseline_that_failed_ends_the_search(knowledge: Callable[..., Knowledge]) -> None:
+    failed = record(0, None, "crashed", mode="baseline", axis="-", title="seed", parent=None)
+    with pytest.raises(RoleError, match="the seed itself did not pass, so there is nothing to improve: as built"):
+        OfflineStrategist().plan(1, knowledge(failed))
+
+
+def test_a_near_miss_is_trained_again_at_most_twice(knowledge: Callable[..., Knowledge]) -> None:
+    near = record(2, 0.48, "near-miss", 0.012)
+    known = [BASELINE, AGAIN, near]
+    assert OfflineStrategist().plan(3, knowledge(*known)).parent == 2
+    for number in (3, 4):
+        known.append(record(number, 0.48, "replicate", mode="replicate", axis="-", parent=2, title="again"))
+    assert OfflineStrategist().plan(5, knowledge(*known)).mode != "replicate"
+
+
+def test_the_same_memory_gives_the_same_plan_and_choice(knowledge: Callable[..., Knowledge]) -> None:
+    first, second = (OfflineStrategist().plan(2, knowledge(BASELINE, AGAIN)) for _ in range(2))
+    assert first == second
+    known = knowledge(BASELINE, AGAIN)
+    proposals = [(idea, known.crowding_before(idea)) for idea in PlaybookScout().propose(first, known)]
+    assert all(idea.mode == first.mode and idea.axis == first.axis for idea, _ in proposals)
+
+
+def test_crowding_turns_choices_away(knowledge: Callable[..., Knowledge]) -> None:
+    known = knowledge(BASELINE, AGAIN)
+    chosen = {0.0: 0, 1.0: 0}
+    for number in range(2, 62):
+        plan = Plan(number=number, mode="explore", parent=0, axis="A5")
+        first, *others = PlaybookScout().propose(plan, known)
+        for crowded in chosen:
+            proposals = [(first, Crowding(text=crowded)), *((idea, Crowding(text=0.0)) for idea in others)]
+            chosen[crowded] += OfflineStrategist().choose(plan, proposals, known) == 0
+    assert chosen[1.0] < chosen[0.0] * 0.7
+
+
+def test_a_plateau_closes_what_filled_it(knowledge: Callable[..., Knowledge]) -> None:
+    playbook = [t for t in load_playbook(SEED / "playbook") if t.axis == "A3" and t.knob is None]
+    lost = [
+        record(2 + i, 0.55, "discarded", -0.05, techniques=(t.id,), title=t.title)
+        for i, t in enumerate(playbook[:PLATEAU_ROUNDS])
+    ]
+    lost.insert(3, record(20, 0.5, "replicate", mode="replicate", axis="-", title="again: seed"))
+    plan = OfflineStrategist().plan(30, knowledge(BASELINE, AGAIN, *lost))
+    assert plan.forced
+    assert (plan.mode, plan.axis) != ("explore", "A3")
+    assert "no more explore on A3" in plan.why
+
+
+def test_what_was_tried_or_did_not_run_is_not_proposed(knowledge: Callable[..., Knowledge]) -> None:
+    tried = record(2, 0.6, "discarded", -0.1, techniques=("space-group",), title="Space group")
+    crashed = record(3, None, "crashed", techniques=("multi-pool",), title="Pools", parent=2)
+    offered = {idea.techniques for idea in moves(0, 4, knowledge(BASELINE, AGAIN, tried, crashed))}
+    assert ("space-group",) not in offered and ("multi-pool",) not in offered
+    assert ("clamp-zero",) in offered
+
+
+def test_a_knob_is_not_turned_further_the_way_that_lost(knowledge: Callable[..., Knowledge]) -> None:
+    width = knobs(SOURCE)["WIDTH"]
+    values = [v for v in knowledge().techniques["width"].knob.values if v > width]  # type: ignore[union-attr]
+    assert len(values) >= 2, "the playbook offers two larger widths"
+    lost = record(
+        2, 0.6, "discarded", -0.1, mode="refine", axis="A4", techniques=("width",), knobs={"WIDTH": min(values)}
+    )
+    offered = {idea.knobs.get("WIDTH") for idea in moves(0, 3, knowledge(BASELINE, AGAIN, lost)) if idea.knobs}
+    assert not offered & set(values)
+    assert any(v is not None and v < width for v in offered)
+
+
+def test_coding_combining_and_taking_out(knowledge: Callable[..., Knowledge]) -> None:
+    known = knowledge(BASELINE)
+    both = Idea(number=1, mode="combine", axis="A3", title="both", techniques=("space-group", "clamp-zero"), parent=0)
+    joined = PlaybookCoder().edit(both, known, "")
+    expected = apply_edits(SOURCE, known.techniques["space-group"].edits)
+    assert joined == apply_edits(expected, known.techniques["clamp-zero"].edits)
+    kept = record(1, 0.4, "kept", 0.1, techniques=both.techniques, title="both")
+    known = knowledge(BASELINE, kept, sources={1: joined})
+    without = Idea(number=2, mode="ablate", axis="A3", title="less", removed=("space-group",), parent=1)
+    left = PlaybookCoder().edit(without, known, "")
+    assert normalised(left) == normalised(apply_edits(SOURCE, known.techniques["clamp-zero"].edits))
+    with pytest.raises(RoleError, match="no other edit"):
+        PlaybookCoder().edit(both, known, "it crashed")
+
+
+def test_the_reviewer_refuses_no_ops_and_repeats_and_lets_replicates_pass(knowledge: Callable[..., Knowledge]) -> None:
+    known = knowledge(BASELINE)
+    reviewer = StaticReviewer()
+    idea = Idea(number=1, mode="explore", axis="A3", title="x", parent=0)
+    assert reviewer.review(idea, SOURCE, "# a comment\n" + SOURCE, known).kind == "reject"
+    assert reviewer.review(idea, SOURCE, SOURCE + "\nimport os\n", known).kind == "revise"
+    again = idea.model_copy(update={"mode": "replicate"})
+    assert reviewer.review(again, SOURCE, SOURCE, known).kind == "approve"
+
+
+def test_the_scout_has_nothing_for_an_empty_corner(knowledge: Callable[..., Knowledge]) -> None:
+    plan = Plan(number=2, mode="ablate", parent=0, axis="A1")
+    with pytest.raises(RoleError, match="nothing left to ablate on axis A1 of trial 0"):
+        PlaybookScout().propose(plan, knowledge(BASELINE))
