@@ -133,7 +133,7 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
             f"run {config.name!r} exists: `team resume {config.name}` goes on with it, --name chooses another name"
         )
     folder.path.mkdir(parents=True, exist_ok=True)
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "__init__.py")
     shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
     folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
     return folder

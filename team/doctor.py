@@ -20,7 +20,7 @@ from evaluation_locked import sandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("team", "graph", "memory", "evaluation_locked")
+PACKAGES = ("team", "graph", "memory", "crystal_seed", "evaluation_locked")
 LIBRARIES = ("torch", "torch-geometric", "langgraph", "langchain-openai", "chromadb", "pymatgen", "networkx")
 MARKS = {"ok": "[green]ok[/green]  ", "warn": "[yellow]warn[/yellow]", "fail": "[red]fail[/red]"}
 ROOM_GIB = 2.0
@@ -80,8 +80,6 @@ def _packages() -> Iterator[Check]:
         else:
             mend = f"another distribution's {name!r} at {at} hides ours: use a virtual environment of its own"
             yield Check(f"package {name}", "fail", mend)
-    seed = home / "crystal_seed" / "train.py"
-    yield Check("crystal_seed", "ok" if seed.is_file() else "fail", str(seed.parent))
 
 
 def _device() -> Check:

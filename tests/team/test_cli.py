@@ -32,7 +32,7 @@ def test_help_names_every_command(team: Team) -> None:
 
 def test_doctor_finds_our_own_packages_and_the_sandbox(team: Team) -> None:
     found = {check["name"]: check for check in json.loads(team("doctor", "--json").stdout)}
-    for name in ("team", "graph", "memory", "evaluation_locked"):
+    for name in ("team", "graph", "memory", "crystal_seed", "evaluation_locked"):
         assert found[f"package {name}"]["state"] == "ok"
         assert found[f"package {name}"]["found"].endswith(f"/{name}")
     assert found["sandbox"]["found"].startswith("Landlock")
