@@ -65,7 +65,7 @@ def print_checks(runs: Path, *, as_json: bool) -> int:
     else:
         console = Console(highlight=False, soft_wrap=True)
         for check in found:
-            console.print(f"{MARKS[check.state]}  {check.name:<18}{escape(check.found)}")
+            console.print(f"{MARKS[check.state]}  {check.name:<26}{escape(check.found)}")
     return int(any(check.state == "fail" for check in found))
 
 
