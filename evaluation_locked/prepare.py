@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +116,7 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
         metric=spec.metric,
         source=dataset.name,
         provenance=dataset.provenance,
-        seal=_seal(spec, train.content_hash(), validation.content_hash()),
+        seal=compute_seal(spec, folder),
         data_hash=dataset.content_hash(),
         n_source=len(dataset),
         n_search=len(rows),
@@ -162,11 +164,24 @@ def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:
     return TrialInput(told, train, labels, predict)
 
 
-def _seal(spec: TaskSpec, *hashes: str) -> str:
+def compute_seal(spec: TaskSpec, folder: Path) -> str:
+    """Return the sha256 over the judge's code, the task, and the rows and labels of a locked folder.
+
+    Caps and titles are not in it: they do not change what a prediction is worth.
+
+    Raises:
+        DataError: The folder lacks a file or one cannot be read.
+    """
     digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps"}).encode())
     package = Path(__file__).parent
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    for value in hashes:
-        digest.update(value.encode())
+    try:
+        for name in ("train.npz", "validation.npz"):
+            with (folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                digest.update(Crystals.from_arrays(file).content_hash().encode())
+                digest.update(file["labels"].tobytes() if "labels" in file.files else b"")
+        digest.update(np.load(folder / "validation_labels.npy", allow_pickle=False).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{folder} is damaged ({error}): restore it or start the run anew") from error
     return digest.hexdigest()

@@ -6,6 +6,7 @@ predictions as plain numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Score(Strict):
         high: Upper end.
         n: Rows scored.
         metrics: Every metric of the task's kind, by name.
+        predictions_sha: sha256 of the predictions that were scored, so that a changed bit is seen.
         seal: Of the judge, the task and the rows.
         sealed: False where the trial ran without a sandbox.
     """
@@ -47,6 +49,7 @@ class Score(Strict):
     high: float
     n: int
     metrics: dict[str, float]
+    predictions_sha: str = ""
     seal: str
     sealed: bool = True
 
@@ -137,6 +140,7 @@ def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residual
         "high": spread.high,
         "n": len(labels),
         "metrics": values,
+        "predictions_sha": hashlib.sha256(predictions.tobytes()).hexdigest(),
     }
 
 

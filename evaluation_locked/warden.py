@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 GIB, MIB = 1 << 30, 1 << 20
 OVERRUN_SECONDS = 0.5  # a last step may end this much after the budget, or 1 % of it, whichever is more
 TICK_SECONDS = 0.1
+TASKS_PER_PROCESS = 8  # threads count as tasks
+SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
+OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -180,8 +183,10 @@ class Warden:
             if time.monotonic() > self.deadline:
                 self._stop("overtime", self.deadline_message)
             tree = process_tree.descendants(os.getpid())
-            if len(tree) > caps.processes:
-                self._stop("processes", f"{len(tree)} processes; {caps.processes} are allowed (caps.processes)")
+            if len(tree) > caps.processes + OWN_PROCESSES:
+                self._stop(
+                    "processes", f"{len(tree) - OWN_PROCESSES} processes; {caps.processes} are allowed (caps.processes)"
+                )
             used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB))
             self.peak_memory_bytes = max(self.peak_memory_bytes, used)
             if used > caps.memory_gib * GIB:
@@ -251,11 +256,14 @@ class Warden:
         }
 
     def _child_order(self) -> dict[str, Any]:
+        caps = self.order.caps
         rules = sandbox.file_rules(self.order.train_py, self.scratch)
         return {
             "warden_pid": os.getpid(),
             "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
-            "file_bytes": int(self.order.caps.scratch_gib * GIB),
+            "file_bytes": int(caps.scratch_gib * GIB),
+            "tasks": TASKS_PER_PROCESS * caps.processes,
+            "data_bytes": None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
             "rules": asdict(rules),
             "train_py": str(self.order.train_py.resolve()),
         }

@@ -6,10 +6,10 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from evaluation_locked.prepare import load_facts
+from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
 from graph.nodes import publish
-from graph.run_folder import RunFolder
+from graph.run_folder import RunError, RunFolder
 from memory.history import History
 from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
@@ -39,10 +39,16 @@ def open_session(
         RunLockedError: Another process writes to this run.
         JournalError: The journal is damaged in its middle.
         DataError: The run was not prepared.
+        RunError: The seal does not fit.
     """
     journal = Journal(folder.journal)
     with journal.lock():
-        load_facts(folder.locked)
+        facts = load_facts(folder.locked)
+        if compute_seal(config.task, folder.locked) != facts.seal:
+            raise RunError(
+                f"the judge's code, the task or the locked rows changed since run {folder.name} was sealed "
+                f"({facts.seal[:12]}): scores from before and after are not compared, so start a new run"
+            )
         entries = journal.read()
         playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
         brief = folder.seed / "brief.md"

@@ -116,6 +116,15 @@ def status(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: J
 
 
 @app.command()
+def verify(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Recompute every score and the seal of a run from what is stored, and name what differs."""
+    from team.running import find_run
+    from team.verify_view import print_verification
+
+    raise typer.Exit(print_verification(find_run(runs, name), as_json=as_json))
+
+
+@app.command()
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """Check this installation: packages, devices, sandbox, disk."""
     from team.doctor import print_checks
