@@ -51,7 +51,22 @@ class Caps(Strict):
 
 
 class TaskSpec(Strict):
-    """One property to predict, as `task.toml` describes it."""
+    """One property to predict, as `task.toml` describes it.
+
+    Attributes:
+        name: Short name of the task.
+        title: What a person calls it.
+        kind: What is predicted: a number, or the probability of class 1.
+        target: Name of the label in a source.
+        unit: Unit of the label.
+        metric: What decides; its direction is its own.
+        source: Where crystals come from, see `evaluation_locked.sources.KINDS`.
+        baselines: MatBench task whose published figures are shown beside.
+        set_aside_below: A score better than this is set aside until a person has read the file.
+        check_batches: Whether some crystals are predicted again in other company, and must get the same prediction.
+        split: How rows are chosen.
+        caps: What a trial may use.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
@@ -62,6 +77,7 @@ class TaskSpec(Strict):
     source: str
     baselines: str = ""
     set_aside_below: float | None = None
+    check_batches: bool = False
     split: SplitSpec = SplitSpec()
     caps: Caps = Caps()
 

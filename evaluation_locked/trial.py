@@ -44,6 +44,8 @@ class TrialOrder(Strict):
         n_threads: CPU threads the trial may use.
         smoke: Only a few training crystals, nothing of the validation rows, and `caps` as given.
         sandboxed: Whether kernel layers hold the trial; without them its score is unsealed.
+        check_batches: Whether some crystals are predicted again in other company, and must get the same prediction.
+        permute_labels: Train on labels in random order: the control that must score no better than a constant.
     """
 
     train_py: Path
@@ -54,6 +56,8 @@ class TrialOrder(Strict):
     n_threads: int = 1
     smoke: bool = False
     sandboxed: bool = True
+    check_batches: bool = False
+    permute_labels: bool = False
 
 
 class TrialOutcome(Strict):

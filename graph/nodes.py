@@ -262,6 +262,7 @@ def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
         seed=context.config.seed * 1_000_003 + idea.number,
         n_threads=context.config.n_threads,
         sandboxed=context.config.sandboxed,
+        check_batches=context.config.task.check_batches,
     )
 
 
