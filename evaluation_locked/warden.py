@@ -153,7 +153,7 @@ class Warden:
         return predictions
 
     def _ask(self, channel: socket.socket, rows: np.ndarray) -> np.ndarray:
-        """Return the trial's predictions of the crystals `rows`, in an array of all rows, NaN where it was not asked."""
+        """Return the predictions of the crystals `rows` in an array of all rows, NaN where it was not asked."""
         send(channel, Message("crystals", arrays=self.input.predict.select(rows).arrays()))
         submitted = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64).arrays.get("predictions")
         if submitted is None or submitted.shape != (len(rows),) or not np.isfinite(submitted).all():
