@@ -17,7 +17,7 @@ import numpy as np
 
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
-from evaluation_locked.prepare import load_facts
+from evaluation_locked.prepare import DECOY_FOLDER, load_facts
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Score(Strict):
         predictions_sha: sha256 of the predictions that were scored, so that a changed bit is seen.
         seal: Of the judge, the task and the rows.
         sealed: False where the trial ran without a sandbox.
+        warnings: Reasons to let a person look before the score is believed, such as predictions that follow the decoy.
     """
 
     metric: str
@@ -52,6 +53,7 @@ class Score(Strict):
     predictions_sha: str = ""
     seal: str
     sealed: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 class Comparison(Strict):
@@ -144,6 +146,27 @@ def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residual
     }
 
 
+def _follows_decoy(locked: Path, labels: np.ndarray, predictions: np.ndarray) -> list[str]:
+    """Say so where predictions follow the decoy's wrong labels, which an honest file has no way to know.
+
+    The decoy is the true labels in random order, so the correlation of honest predictions with it is normal with a
+    standard deviation of 1 / sqrt(n); seven of these are never reached by chance.
+    """
+    try:
+        with np.load(locked.parent / DECOY_FOLDER / "validation.npz", allow_pickle=False) as file:
+            decoys = file["labels"]
+    except (OSError, ValueError, KeyError):
+        return ["the decoy labels are gone: somebody or something touched the run folder"]
+    if decoys.shape != labels.shape or not np.std(predictions) > 0 or not np.std(decoys) > 0:
+        return []
+    correlation = float(np.corrcoef(predictions, decoys)[0, 1])
+    if correlation < 7 / np.sqrt(len(labels)):
+        return []
+    return [
+        f"the predictions follow the decoy labels (correlation {correlation:.2f}): the file found what it must not read"
+    ]
+
+
 def _compare(
     metric: Metric, labels: np.ndarray, challenger: list[np.ndarray], champion: list[np.ndarray]
 ) -> dict[str, Any]:
@@ -174,7 +197,8 @@ def main() -> None:
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
     champion = [_load(path, len(labels)) for path in order["champion"]]
     answer = {
-        "score": _score(metric, labels, challenger[0], order["residuals"]) | {"seal": facts.seal},
+        "score": _score(metric, labels, challenger[0], order["residuals"])
+        | {"seal": facts.seal, "warnings": _follows_decoy(locked, labels, challenger[0])},
         "comparison": _compare(metric, labels, challenger, champion) if champion else None,
     }
     print(json.dumps(answer))

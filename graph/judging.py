@@ -158,6 +158,8 @@ def _outcome(
     assert result is not None
     metric = context.config.task.score_metric
     bar = context.config.task.set_aside_below
+    if result.warnings:
+        return "set-aside", "; ".join(result.warnings)
     if bar is not None and metric.gain(bar, result.value) > 0:
         return (
             "set-aside",
