@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.dataset import DataError
-from evaluation_locked.task import Strict, TaskSpec
+from evaluation_locked.task import Strict, TaskSpec, explain
 
 if TYPE_CHECKING:
     from evaluation_locked.dataset import Dataset
@@ -146,9 +147,12 @@ def load_facts(folder: Path) -> TaskFacts:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} is no prepared task ({error}); start the run anew") from error
-    if facts.get("format") != FORMAT:
-        raise DataError(f"{path} has format {facts.get('format')}; this version reads {FORMAT}")
-    return TaskFacts.model_validate(facts)
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise DataError(f"{path} is not of format {FORMAT}, which this version reads")
+    try:
+        return TaskFacts.model_validate(facts)
+    except ValidationError as error:
+        raise DataError(f"{path}: {explain(error)}; restore it or start the run anew") from error
 
 
 def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:

@@ -143,8 +143,8 @@ def run_trial(
         code = warden.wait()
     if result is not None and result["event"] == "refused":
         raise SandboxError(result["message"])
-    if cancel is not None and cancel.is_set():
-        raise TrialCancelled
+    if cancel is not None and cancel.is_set() and (result is None or result["status"] == "cancelled"):
+        raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
     if result is None:
         return TrialOutcome(status="lost", message=f"the warden of the trial ended with code {code} and no word of it")
     result.pop("event")

@@ -91,7 +91,7 @@ class Warden:
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write((json.dumps(self._child_order()) + "\n").encode())
             predictions = self._speak(ours)
-            np.save(self.order.folder / "predictions.npy", predictions)
+            _save(self.order.folder / "predictions.npy", predictions)
             self._end("finished", "predictions submitted")
         except ChannelClosedError:
             self._end(*self._why_closed(child.pid))
@@ -299,6 +299,16 @@ class Warden:
             "rules": asdict(rules),
             "train_py": str(self.order.train_py.resolve()),
         }
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write an array so that a power cut leaves the whole of it or nothing under its name."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _folder_bytes(folder: Path) -> int:
