@@ -16,7 +16,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "wire")
+TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "system_calls", "wire")
 TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
 SYSTEM_READ = (
     "/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/include /bin /lib /lib32 /lib64 "
