@@ -3,7 +3,11 @@
     task = Task.open()                  # crystals without labels; featurise here, off the clock but capped
     labels = task.start_training()      # labels are handed over now, and the clock starts
     while task.seconds_left() > 0: ...
-    crystals = task.finish_training()   # the clock stops; the crystals to predict come, shuffled, without ids or labels
+    task.predict(function)              # the clock stops; function(crystals) is asked for the predictions of each batch
+
+Where a task does not ask for predictions in several batches, the last line may also be written in two steps:
+
+    crystals = task.finish_training()   # the crystals to predict, shuffled, without ids or labels
     task.submit(predictions)
 
 This end keeps no rule: the judge on the other end of the socket does, with its own clock. It imports numpy alone.
@@ -15,11 +19,15 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.wire import Message, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHANNEL_VARIABLE = "TEAM_TASK_FD"
 MAX_BYTES_FROM_JUDGE = 1 << 40
@@ -105,18 +113,29 @@ class Task:
         """Return the share of the training budget that is used, from 0 to 1; a schedule follows it, not steps."""
         return min(1.0, max(0.0, 1.0 - self.seconds_left() / self.facts.train_seconds))
 
+    def predict(self, function: Callable[[Crystals], np.ndarray]) -> None:
+        """Stop the clock, and hand in what `function` says of each batch of crystals that the judge sends.
+
+        The first batch holds every crystal to predict. Where the task asks for it, some come again in other company: a
+        prediction must depend on its own crystal alone, not on the batch it came in.
+
+        Args:
+            function: From m crystals to [m] finite numbers in the unit of the target.
+
+        Raises:
+            ProtocolError: Training has not started or was finished, or predictions are not one finite number each.
+        """
+        crystals: Crystals | None = self._finish(again=True)
+        while crystals is not None:
+            crystals = self._submit(function(crystals))
+
     def finish_training(self) -> Crystals:
         """Stop the clock and return the crystals to predict: shuffled, without ids or labels.
 
         Raises:
             ProtocolError: Training has not started, or was finished before.
         """
-        if self._started is None or self._to_predict is not None:
-            raise ProtocolError("finish_training() comes once, after start_training()")
-        send(self._channel, Message("finish"))
-        crystals = Crystals.from_arrays(receive(self._channel, MAX_BYTES_FROM_JUDGE).arrays)
-        self._to_predict = len(crystals)
-        return crystals
+        return self._finish(again=False)
 
     def submit(self, predictions: np.ndarray) -> None:
         """Hand in one finite prediction for each crystal of `finish_training()`, in its order.
@@ -127,6 +146,15 @@ class Task:
         Raises:
             ProtocolError: Training was not finished, the number differs, or a prediction is not finite.
         """
+        self._submit(predictions)
+
+    def _finish(self, *, again: bool) -> Crystals:
+        if self._started is None or self._to_predict is not None:
+            raise ProtocolError("training is finished once, after start_training()")
+        send(self._channel, Message("finish", {"again": again}))
+        return self._take_crystals(receive(self._channel, MAX_BYTES_FROM_JUDGE))
+
+    def _submit(self, predictions: np.ndarray) -> Crystals | None:
         if self._to_predict is None:
             raise ProtocolError("submit() comes after finish_training()")
         predictions = np.asarray(predictions, dtype=np.float64).reshape(-1)
@@ -139,5 +167,13 @@ class Task:
                 f"{bad.sum()} of {len(predictions)} predictions are not finite, the first is row {first}"
             )
         send(self._channel, Message("submit", arrays={"predictions": predictions}))
-        receive(self._channel, MAX_BYTES_FROM_JUDGE)  # the judge's word that it has them
+        answer = receive(self._channel, MAX_BYTES_FROM_JUDGE)  # more crystals, or the judge's word that it has all
+        if answer.kind == "crystals":
+            return self._take_crystals(answer)
         self._channel.close()
+        return None
+
+    def _take_crystals(self, message: Message) -> Crystals:
+        crystals = Crystals.from_arrays(message.arrays)
+        self._to_predict = len(crystals)
+        return crystals

@@ -85,11 +85,11 @@ def pooled_seed_noise(groups: Sequence[Sequence[float]], typical_score: float) -
     """Return the standard deviation of a score between random seeds, shrunk towards a prior where replicates are few.
 
     The pooled variance of all groups of replicates, with a prior variance of (2 % of the score)^2 that counts as two
-    degrees of freedom (the mean of a scaled inverse chi-squared posterior, Gelman et al., Bayesian Data Analysis, 2.6).
+    degrees of freedom (the scale of an inverse chi-squared posterior, Gelman et al., Bayesian Data Analysis, 2.6).
 
     Args:
         groups: The scores of each file that was trained more than once.
-        typical_score: A score of the run, which sets the scale of the prior.
+        typical_score: Distance of a score of the run from a perfect one, which sets the scale of the prior.
     """
     squares, freedom = 0.0, 0
     for group in groups:

@@ -4,29 +4,35 @@
     validation.npz          crystals of search-validation; handed over after training, shuffled
     validation_labels.npy   labels that judge; the scorer alone opens it
     facts.json              sizes, hashes, the seal, the score of the mean predictor
+    ../labels/validation.npz  a decoy: the crystals that are judged, with wrong labels
 
-The folder is closed to every trial by the sandbox. Official test rows are in none of these files.
+The folder is closed to every trial by the sandbox. Official test rows are in none of these files. The decoy lies where
+somebody who looks for labels would find it first; predictions that follow it are set aside (see `scorer`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.dataset import DataError
-from evaluation_locked.task import Strict, TaskSpec
+from evaluation_locked.task import Strict, TaskSpec, explain
 
 if TYPE_CHECKING:
     from evaluation_locked.dataset import Dataset
 
 SMOKE_TRAIN, SMOKE_PREDICT = 48, 16
 MIN_ROWS = 100
+DECOY_FOLDER = "labels"
 FORMAT = 1
 
 
@@ -105,6 +111,10 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
     np.savez(folder / "train.npz", labels=train.target, **train.crystals.arrays())  # type: ignore[arg-type]
     np.savez(folder / "validation.npz", **validation.crystals.arrays())  # type: ignore[arg-type]
     np.save(folder / "validation_labels.npy", validation.target)
+    decoy_folder = folder.parent / DECOY_FOLDER
+    decoy_folder.mkdir(exist_ok=True)
+    decoys = np.random.default_rng().permutation(validation.target)
+    np.savez(decoy_folder / "validation.npz", labels=decoys, **validation.crystals.arrays())  # type: ignore[arg-type]
     mean = np.full(len(validation), train.target.mean())
     facts = TaskFacts(
         name=spec.name,
@@ -114,7 +124,7 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
         metric=spec.metric,
         source=dataset.name,
         provenance=dataset.provenance,
-        seal=_seal(spec, train.content_hash(), validation.content_hash()),
+        seal=compute_seal(spec, folder),
         data_hash=dataset.content_hash(),
         n_source=len(dataset),
         n_search=len(rows),
@@ -137,9 +147,12 @@ def load_facts(folder: Path) -> TaskFacts:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} is no prepared task ({error}); start the run anew") from error
-    if facts.get("format") != FORMAT:
-        raise DataError(f"{path} has format {facts.get('format')}; this version reads {FORMAT}")
-    return TaskFacts.model_validate(facts)
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise DataError(f"{path} is not of format {FORMAT}, which this version reads")
+    try:
+        return TaskFacts.model_validate(facts)
+    except ValidationError as error:
+        raise DataError(f"{path}: {explain(error)}; restore it or start the run anew") from error
 
 
 def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:
@@ -162,11 +175,24 @@ def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:
     return TrialInput(told, train, labels, predict)
 
 
-def _seal(spec: TaskSpec, *hashes: str) -> str:
+def compute_seal(spec: TaskSpec, folder: Path) -> str:
+    """Return the sha256 over the judge's code, the task, and the rows and labels of a locked folder.
+
+    Caps and titles are not in it: they do not change what a prediction is worth.
+
+    Raises:
+        DataError: The folder lacks a file or one cannot be read.
+    """
     digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps"}).encode())
     package = Path(__file__).parent
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    for value in hashes:
-        digest.update(value.encode())
+    try:
+        for name in ("train.npz", "validation.npz"):
+            with (folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                digest.update(Crystals.from_arrays(file).content_hash().encode())
+                digest.update(file["labels"].tobytes() if "labels" in file.files else b"")
+        digest.update(np.load(folder / "validation_labels.npy", allow_pickle=False).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{folder} is damaged ({error}): restore it or start the run anew") from error
     return digest.hexdigest()

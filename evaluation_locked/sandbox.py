@@ -16,13 +16,18 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "wire")
+TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "system_calls", "wire")
 TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
 SYSTEM_READ = (
     "/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/include /bin /lib /lib32 /lib64 "
     "/usr/local/cuda /usr/local/nvidia /opt/cuda /usr/share/zoneinfo /etc/localtime /etc/nvidia "
     "/etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d /etc/passwd /etc/group /etc/nsswitch.conf "
-    "/proc /sys/devices /sys/bus /sys/class /sys/module /sys/fs/cgroup"
+    "/sys/devices /sys/bus /sys/class /sys/module /sys/fs/cgroup"
+).split()
+# Of the machine's /proc, where the kernel grants a trial none of its own: nothing that shows another process.
+PROC_READ = (
+    "/proc/self /proc/cpuinfo /proc/meminfo /proc/stat /proc/version /proc/filesystems /proc/devices /proc/driver "
+    "/proc/sys/kernel /proc/sys/vm"
 ).split()
 DEVICES_WRITE = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom".split()
 GPU_DEVICES = ("nvidia*", "dri", "kfd")
@@ -39,6 +44,7 @@ class FileRules:
 
     Attributes:
         read: May be read, listed and executed.
+        read_proc: The same, where the trial has no /proc of its own.
         write: May also be written, made and removed.
         list_only: May be listed; their files stay closed unless named in `read`.
         package_folders: Folders of installed packages, of which only `modules` may be found; a package that is seen but
@@ -47,6 +53,7 @@ class FileRules:
     """
 
     read: tuple[str, ...]
+    read_proc: tuple[str, ...]
     write: tuple[str, ...]
     list_only: tuple[str, ...]
     package_folders: tuple[str, ...]
@@ -70,11 +77,17 @@ def file_rules(train_py: Path, scratch: Path) -> FileRules:
     write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
     return FileRules(
         read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),
+        read_proc=tuple(PROC_READ),
         write=tuple(path for path in write if os.path.lexists(path)),
         list_only=(str(package), *(str(p) for p in _package_folders())),
         package_folders=tuple(str(p) for p in _package_folders()),
         modules=tuple(sorted({re.split(r"[-.]", entry)[0] for entry in _closure(TRIAL_PACKAGES)})),
     )
+
+
+def has_gpu_devices() -> bool:
+    """Say whether a trial is given a GPU, whose driver asks for far more private memory than it uses."""
+    return any(True for pattern in GPU_DEVICES for _ in Path("/dev").glob(pattern))
 
 
 @functools.cache

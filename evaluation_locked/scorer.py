@@ -6,6 +6,7 @@ predictions as plain numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
-from evaluation_locked.prepare import load_facts
+from evaluation_locked.prepare import DECOY_FOLDER, load_facts
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class Score(Strict):
         high: Upper end.
         n: Rows scored.
         metrics: Every metric of the task's kind, by name.
+        predictions_sha: sha256 of the predictions that were scored, so that a changed bit is seen.
         seal: Of the judge, the task and the rows.
         sealed: False where the trial ran without a sandbox.
+        warnings: Reasons to let a person look before the score is believed, such as predictions that follow the decoy.
     """
 
     metric: str
@@ -47,8 +50,10 @@ class Score(Strict):
     high: float
     n: int
     metrics: dict[str, float]
+    predictions_sha: str = ""
     seal: str
     sealed: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 class Comparison(Strict):
@@ -137,7 +142,29 @@ def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residual
         "high": spread.high,
         "n": len(labels),
         "metrics": values,
+        "predictions_sha": hashlib.sha256(predictions.tobytes()).hexdigest(),
     }
+
+
+def _follows_decoy(locked: Path, labels: np.ndarray, predictions: np.ndarray) -> list[str]:
+    """Say so where predictions follow the decoy's wrong labels, which an honest file has no way to know.
+
+    The decoy is the true labels in random order, so the correlation of honest predictions with it is normal with a
+    standard deviation of 1 / sqrt(n); seven of these are never reached by chance.
+    """
+    try:
+        with np.load(locked.parent / DECOY_FOLDER / "validation.npz", allow_pickle=False) as file:
+            decoys = file["labels"]
+    except (OSError, ValueError, KeyError):
+        return ["the decoy labels are gone: somebody or something touched the run folder"]
+    if decoys.shape != labels.shape or not np.std(predictions) > 0 or not np.std(decoys) > 0:
+        return []
+    correlation = float(np.corrcoef(predictions, decoys)[0, 1])
+    if correlation < 7 / np.sqrt(len(labels)):
+        return []
+    return [
+        f"the predictions follow the decoy labels (correlation {correlation:.2f}): the file found what it must not read"
+    ]
 
 
 def _compare(
@@ -170,7 +197,8 @@ def main() -> None:
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
     champion = [_load(path, len(labels)) for path in order["champion"]]
     answer = {
-        "score": _score(metric, labels, challenger[0], order["residuals"]) | {"seal": facts.seal},
+        "score": _score(metric, labels, challenger[0], order["residuals"])
+        | {"seal": facts.seal, "warnings": _follows_decoy(locked, labels, challenger[0])},
         "comparison": _compare(metric, labels, challenger, champion) if champion else None,
     }
     print(json.dumps(answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,7 +19,7 @@ class SeedError(ValueError):
 class Strict(BaseModel):
     """Frozen, and an unknown key is an error: a misspelt cap must not be a default in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitSpec(Strict):
@@ -51,7 +51,22 @@ class Caps(Strict):
 
 
 class TaskSpec(Strict):
-    """One property to predict, as `task.toml` describes it."""
+    """One property to predict, as `task.toml` describes it.
+
+    Attributes:
+        name: Short name of the task.
+        title: What a person calls it.
+        kind: What is predicted: a number, or the probability of class 1.
+        target: Name of the label in a source.
+        unit: Unit of the label.
+        metric: What decides; its direction is its own.
+        source: Where crystals come from, see `evaluation_locked.sources.KINDS`.
+        baselines: MatBench task whose published figures are shown beside.
+        set_aside_below: A score better than this is set aside until a person has read the file.
+        check_batches: Whether some crystals are predicted again in other company, and must get the same prediction.
+        split: How rows are chosen.
+        caps: What a trial may use.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
@@ -62,6 +77,7 @@ class TaskSpec(Strict):
     source: str
     baselines: str = ""
     set_aside_below: float | None = None
+    check_batches: bool = False
     split: SplitSpec = SplitSpec()
     caps: Caps = Caps()
 
@@ -101,17 +117,27 @@ def load_task(seed_folder: Path) -> TaskSpec:
             raise SeedError(
                 f"{seed_folder} has no {name}; a seed folder holds task.toml, train.py, brief.md and playbook/"
             )
+    for path in (seed_folder / "train.py", seed_folder / "brief.md"):
+        try:
+            if path.exists():
+                path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SeedError(f"{path} cannot be read as UTF-8 text: {error}") from error
     path = seed_folder / "task.toml"
     try:
         return TaskSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SeedError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise SeedError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from error
+        raise SeedError(f"{path}: {explain(error)}") from error
 
 
-def _explain(error: object) -> str:
-    assert isinstance(error, dict)
+def explain(error: ValidationError) -> str:
+    """Return what is wrong with a file's values in one line: where, what was found, and what is due."""
+    return "; ".join(_explain(dict(one)) for one in error.errors())
+
+
+def _explain(error: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{where!r} is not a key of it; leave it out or spell it as the docs do"

@@ -44,6 +44,8 @@ class TrialOrder(Strict):
         n_threads: CPU threads the trial may use.
         smoke: Only a few training crystals, nothing of the validation rows, and `caps` as given.
         sandboxed: Whether kernel layers hold the trial; without them its score is unsealed.
+        check_batches: Whether some crystals are predicted again in other company, and must get the same prediction.
+        permute_labels: Train on labels in random order: the control that must score no better than a constant.
     """
 
     train_py: Path
@@ -54,6 +56,8 @@ class TrialOrder(Strict):
     n_threads: int = 1
     smoke: bool = False
     sandboxed: bool = True
+    check_batches: bool = False
+    permute_labels: bool = False
 
 
 class TrialOutcome(Strict):
@@ -139,8 +143,8 @@ def run_trial(
         code = warden.wait()
     if result is not None and result["event"] == "refused":
         raise SandboxError(result["message"])
-    if cancel is not None and cancel.is_set():
-        raise TrialCancelled
+    if cancel is not None and cancel.is_set() and (result is None or result["status"] == "cancelled"):
+        raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
     if result is None:
         return TrialOutcome(status="lost", message=f"the warden of the trial ended with code {code} and no word of it")
     result.pop("event")

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 GIB, MIB = 1 << 30, 1 << 20
 OVERRUN_SECONDS = 0.5  # a last step may end this much after the budget, or 1 % of it, whichever is more
 TICK_SECONDS = 0.1
+BATCH_TOLERANCE = 0.02  # of the spread of the predictions; half precision rounds by less
+BATCH_MISSES = 0.01
+HANDFUL = 8
+TASKS_PER_PROCESS = 8  # threads count as tasks
+SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
+OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -85,7 +91,7 @@ class Warden:
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write((json.dumps(self._child_order()) + "\n").encode())
             predictions = self._speak(ours)
-            np.save(self.order.folder / "predictions.npy", predictions)
+            _save(self.order.folder / "predictions.npy", predictions)
             self._end("finished", "predictions submitted")
         except ChannelClosedError:
             self._end(*self._why_closed(child.pid))
@@ -129,21 +135,50 @@ class Warden:
             self._expect(channel, "start")
         overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
         with self._phase("train", "training", caps.train_seconds + overrun):
-            send(channel, Message("labels", arrays={"labels": given.train_labels}))
-            self._expect(channel, "finish")
+            labels = given.train_labels
+            if self.order.permute_labels:
+                labels = np.random.default_rng().permutation(labels)
+            send(channel, Message("labels", arrays={"labels": labels}))
+            finish = self._expect(channel, "finish")
+        if self.order.check_batches and finish.facts.get("again") is not True:
+            raise WireError("this task asks for predictions in several batches: end with task.predict(function)")
         with self._phase("predict", "predicting", caps.predict_seconds):
             # Shuffled by numbers from the kernel: the order says nothing of the rows, and no seed in a file repeats it.
-            shuffle = np.random.default_rng().permutation(len(given.predict))
-            send(channel, Message("crystals", arrays=given.predict.select(shuffle).arrays()))
-            submitted = self._expect(channel, "submit", array_bytes=8 * len(shuffle) + 64).arrays.get("predictions")
+            rng = np.random.default_rng()
+            predictions = self._ask(channel, rng.permutation(len(given.predict)))
+            if self.order.check_batches:
+                self._check_batches(channel, predictions, rng)
         _say("phase", phase="ending")
-        if submitted is None or submitted.shape != (len(shuffle),) or not np.isfinite(submitted).all():
-            found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
-            raise WireError(f"predictions for {len(shuffle)} crystals are due, finite, one each; found {found}")
         send(channel, Message("taken"))
-        predictions = np.empty(len(shuffle))
-        predictions[shuffle] = submitted
         return predictions
+
+    def _ask(self, channel: socket.socket, rows: np.ndarray) -> np.ndarray:
+        """Return the predictions of the crystals `rows` in an array of all rows, NaN where it was not asked."""
+        send(channel, Message("crystals", arrays=self.input.predict.select(rows).arrays()))
+        submitted = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64).arrays.get("predictions")
+        if submitted is None or submitted.shape != (len(rows),) or not np.isfinite(submitted).all():
+            found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
+            raise WireError(f"predictions for {len(rows)} crystals are due, finite, one each; found {found}")
+        predictions = np.full(len(self.input.predict), np.nan)
+        predictions[rows] = submitted
+        return predictions
+
+    def _check_batches(self, channel: socket.socket, predictions: np.ndarray, rng: np.random.Generator) -> None:
+        """Ask for some predictions again in other company: the lowest quarter, unlike the whole, and a handful.
+
+        Raises:
+            WireError: More than one in a hundred moved by more than rounding can explain.
+        """
+        n = len(predictions)
+        lowest = np.argsort(predictions, kind="stable")[: max(2, n // 4)]
+        allowed = BATCH_TOLERANCE * float(np.std(predictions)) + 1e-6 * float(np.abs(predictions).max())
+        for rows in (lowest, rng.choice(n, size=min(n, HANDFUL), replace=False)):
+            moved = np.abs(self._ask(channel, rng.permutation(rows))[rows] - predictions[rows])
+            if (moved > allowed).mean() > BATCH_MISSES:
+                raise WireError(
+                    f"predictions of {len(rows)} crystals moved by up to {moved.max():.3g} when they came in another "
+                    f"batch, {allowed:.3g} is allowed: a prediction must depend on its own crystal alone"
+                )
 
     def _expect(self, channel: socket.socket, kind: str, array_bytes: int = 0) -> Message:
         message = receive(channel, array_bytes)
@@ -180,8 +215,10 @@ class Warden:
             if time.monotonic() > self.deadline:
                 self._stop("overtime", self.deadline_message)
             tree = process_tree.descendants(os.getpid())
-            if len(tree) > caps.processes:
-                self._stop("processes", f"{len(tree)} processes; {caps.processes} are allowed (caps.processes)")
+            if len(tree) > caps.processes + OWN_PROCESSES:
+                self._stop(
+                    "processes", f"{len(tree) - OWN_PROCESSES} processes; {caps.processes} are allowed (caps.processes)"
+                )
             used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB))
             self.peak_memory_bytes = max(self.peak_memory_bytes, used)
             if used > caps.memory_gib * GIB:
@@ -251,14 +288,27 @@ class Warden:
         }
 
     def _child_order(self) -> dict[str, Any]:
+        caps = self.order.caps
         rules = sandbox.file_rules(self.order.train_py, self.scratch)
         return {
             "warden_pid": os.getpid(),
             "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
-            "file_bytes": int(self.order.caps.scratch_gib * GIB),
+            "file_bytes": int(caps.scratch_gib * GIB),
+            "tasks": TASKS_PER_PROCESS * caps.processes,
+            "data_bytes": None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
             "rules": asdict(rules),
             "train_py": str(self.order.train_py.resolve()),
         }
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write an array so that a power cut leaves the whole of it or nothing under its name."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_HEADER_BYTES = 65_536
+MAX_EXTENT = 1 << 40
 DTYPES = ("|u1", "<i2", "<i4", "<i8", "<f4", "<f8")
 _LENGTH = struct.Struct(">Q")
 
@@ -79,12 +80,12 @@ def receive(channel: socket.socket, max_array_bytes: int) -> Message:
         header = json.loads(_read(channel, length).decode())
         kind, facts, described = str(header["kind"]), dict(header["facts"]), list(header["arrays"])
         layouts = [(str(name), str(dtype), tuple(int(d) for d in shape)) for name, dtype, shape in described]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise WireError(f"a message header that cannot be read ({error})") from error
     arrays: dict[str, np.ndarray] = {}
     left = max_array_bytes
     for name, dtype, shape in layouts:
-        if dtype not in DTYPES or min(shape, default=0) < 0:
+        if dtype not in DTYPES or len(shape) > 4 or any(not 0 <= extent <= MAX_EXTENT for extent in shape):
             raise WireError(f"array {name!r} has dtype {dtype} and shape {shape}; dtypes are {', '.join(DTYPES)}")
         size = np.dtype(dtype).itemsize
         for extent in shape:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from evaluation_locked.keep_rule import Decision, decide
+import numpy as np
+
+from evaluation_locked.keep_rule import NEAR_MISS_Z, Decision, decide
+from evaluation_locked.metrics import METRICS
 from evaluation_locked.noise import pooled_seed_noise
 from evaluation_locked.scorer import Comparison, Score, compare, score
+from graph.run_folder import RunError, RunFolder
 from memory.crowding import code_fingerprint
 from memory.edits import EditError, normalised
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graph.context import Context
-    from graph.run_folder import RunFolder
     from graph.state import State
     from memory.history import History
 
@@ -36,7 +40,7 @@ def judge_trial(context: Context, idea: Idea, folder: Path) -> tuple[Score, Deci
         context.folder.locked,
         folder / "predictions.npy",
         folder / "residuals.npy",
-        _predictions(context.folder, theirs),
+        _predictions(context.folder, history, theirs),
         sealed=context.config.sandboxed,
     )
     if champion is None or comparison is None:
@@ -84,25 +88,40 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
     )
 
 
-def settle_near_miss(context: Context, idea: Idea) -> DecisionRecord | None:
-    """Decide again on a near miss that `idea` has just replicated; None where nothing is to be settled."""
+def settle(context: Context, idea: Idea) -> DecisionRecord | None:
+    """Decide again on the trial that `idea` has just replicated; None where its outcome does not hang on it.
+
+    A near miss is measured against the champion. A kept champion is measured against the one that it replaced: the gain
+    that made it champion was the best of several draws, and what another training shows is not.
+    """
     history = context.knowledge.history
-    if idea.mode != "replicate" or idea.parent is None or history.outcome(idea.parent) != "near-miss":
+    if idea.mode != "replicate" or idea.parent is None or history.trials[idea.number].score is None:
         return None
-    champion = history.champion
-    if champion is None or history.trials[idea.number].score is None:
+    trial, champion = history.trials[idea.parent], history.champion
+    assert champion is not None, "a replicate has something to replicate"
+    outcome = history.outcome(trial.number)
+    if outcome == "near-miss":
+        against = champion
+    elif trial.number == champion.number and trial.champion is not None:
+        against = history.trials[trial.champion]
+    else:
         return None
-    ours, theirs = history.replicates_of(idea.parent), history.replicates_of(champion.number)
-    comparison = compare(
-        context.folder.locked, _predictions(context.folder, ours), _predictions(context.folder, theirs)
-    )
-    simpler = history.trials[idea.parent].code_lines < champion.code_lines
-    decision = _decide(history, comparison, simpler=simpler)
+    ours, theirs = history.replicates_of(trial.number), history.replicates_of(against.number)
+    folder = context.folder
+    comparison = compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
+    decision = _decide(history, comparison, simpler=trial.code_lines < against.code_lines)
+    trainings = f"(mean of {len(ours)} trainings against {len(theirs)})"
     outcomes: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
+    result, reason = outcomes[decision.kind], f"{decision.reason} {trainings}"
+    if outcome == "kept":
+        held = decision.kind == "keep" or decision.z >= NEAR_MISS_Z
+        result = "kept" if held else "discarded"
+        word = "it holds" if held else f"its gain was luck, and trial {against.number} is champion again"
+        reason = f"trained again: {decision.reason.split(';')[0]} {trainings}; {word}"
     return DecisionRecord(
-        trial=idea.parent,
-        outcome=outcomes[decision.kind],
-        reason=f"{decision.reason} (mean of {len(ours)} trainings against {len(theirs)})",
+        trial=trial.number,
+        outcome=result,
+        reason=reason,
         gain=decision.gain,
         gain_low=decision.low,
         gain_high=decision.high,
@@ -110,6 +129,16 @@ def settle_near_miss(context: Context, idea: Idea) -> DecisionRecord | None:
         n_challenger=len(ours),
         n_champion=len(theirs),
     )
+
+
+def seed_noise(history: History) -> float:
+    """Return the standard deviation of a score between seeds, as far as this run's replicates tell."""
+    champion = history.champion
+    if champion is None or champion.score is None:
+        return pooled_seed_noise(history.seed_noise_groups(), 0.0)
+    typical = history.mean_score(champion.number) or 0.0
+    perfect = 0.0 if METRICS[champion.score.metric].better == "lower" else 1.0
+    return pooled_seed_noise(history.seed_noise_groups(), perfect - typical)
 
 
 def champion_against_seed(folder: RunFolder, history: History) -> Decision | None:
@@ -121,7 +150,9 @@ def champion_against_seed(folder: RunFolder, history: History) -> Decision | Non
     if len(keeps) < 2:
         return None
     ours, theirs = history.replicates_of(keeps[-1]), history.replicates_of(keeps[0])
-    return _decide(history, compare(folder.locked, _predictions(folder, ours), _predictions(folder, theirs)))
+    return _decide(
+        history, compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
+    )
 
 
 def code_lines(source: str) -> int:
@@ -130,13 +161,6 @@ def code_lines(source: str) -> int:
         return len(normalised(source).splitlines())
     except EditError:
         return len(source.splitlines())
-
-
-def seed_noise(history: History) -> float:
-    """Return the standard deviation of a score between seeds, as far as this run's replicates tell."""
-    champion = history.champion
-    typical = history.mean_score(champion.number) if champion is not None else None
-    return pooled_seed_noise(history.seed_noise_groups(), typical or 0.0)
 
 
 def _decide(history: History, comparison: Comparison, *, simpler: bool = False) -> Decision:
@@ -158,6 +182,8 @@ def _outcome(
     assert result is not None
     metric = context.config.task.score_metric
     bar = context.config.task.set_aside_below
+    if result.warnings:
+        return "set-aside", "; ".join(result.warnings)
     if bar is not None and metric.gain(bar, result.value) > 0:
         return (
             "set-aside",
@@ -171,5 +197,23 @@ def _outcome(
     return kinds[decision.kind], decision.reason
 
 
-def _predictions(folder: RunFolder, numbers: Sequence[int]) -> list[Path]:
-    return [folder.trial(number) / "predictions.npy" for number in numbers]
+def _predictions(folder: RunFolder, history: History, numbers: Sequence[int]) -> list[Path]:
+    """Return the stored predictions of scored trials.
+
+    Raises:
+        RunError: A file is not the one that was scored; no other trial is to be blamed for that.
+    """
+    paths = []
+    for number in numbers:
+        path = folder.trial(number) / "predictions.npy"
+        recorded = history.trials[number].score
+        try:
+            found = hashlib.sha256(np.load(path, allow_pickle=False).tobytes()).hexdigest()
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{path} cannot be read ({error}): restore it; nothing was recorded since") from error
+        if recorded is not None and found != recorded.predictions_sha:
+            raise RunError(
+                f"{path} is not what was scored: restore it (`team verify {folder.name}` names what differs)"
+            )
+        paths.append(path)
+    return paths

@@ -18,19 +18,23 @@ from evaluation_locked.trial import TrialOrder, TrialOutcome
 from graph import judging
 from graph.context import Context, Event
 from graph.roles import RoleError
-from graph.run_folder import write_atomically
+from graph.run_folder import RunError, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.idea_graph import idea_graph, write_graphml
 from memory.records import Crowding, Idea
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from evaluation_locked.trial import Phase
 
 
 MAX_REPAIRS = 2
 SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
 LOG_TAIL_LINES = 30
+MIN_PREDICT_SECONDS, PREDICT_FACTOR = 5.0, 3.0  # what a trial may take to predict, against what the seed took
 
 Update = dict[str, Any]
 
@@ -158,7 +162,7 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
         }
     )
     begun = time.monotonic()
-    outcome = context.executor.run(order, lambda phase: None, context.cancel)
+    outcome = _run(context, order, lambda phase: None)
     update: Update = {"smoke": outcome, "paid_seconds": state["paid_seconds"] + time.monotonic() - begun}
     if outcome.status != "finished":
         words = _last_words(folder / "smoke")
@@ -180,10 +184,10 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
     if stored.exists():
         return {"outcome": TrialOutcome.model_validate_json(stored.read_text(encoding="utf-8"))}
     begun = time.monotonic()
-    outcome = context.executor.run(
+    outcome = _run(
+        context,
         _order(context, idea, folder),
         lambda phase: context.listen(Event("phase", idea.number, phase=phase)),
-        context.cancel,
     )
     words = _last_words(folder)
     if outcome.status == "crashed" and words:
@@ -230,7 +234,7 @@ def remember(state: State, runtime: Runtime[Context]) -> Update:
         )
         knowledge.remember(record)
         context.listen(Event("record", idea.number, entry=record))
-    decision = judging.settle_near_miss(context, idea)
+    decision = judging.settle(context, idea)
     if decision is not None:
         knowledge.remember(decision)
         context.listen(Event("record", decision.trial, entry=decision))
@@ -253,15 +257,34 @@ def _idea(state: State) -> Idea:
     return idea
 
 
+def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None]) -> TrialOutcome:
+    """Run a trial; one whose warden was lost is run once more, since that says nothing of the idea.
+
+    Raises:
+        RunError: The warden was lost twice; the run stops, and can be resumed.
+    """
+    for _ in range(2):
+        outcome = context.executor.run(order, on_phase, context.cancel)
+        if outcome.status != "lost":
+            return outcome
+    raise RunError(f"{outcome.message}, twice: is memory short? Nothing was recorded of it, and `team resume` goes on")
+
+
 def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
+    caps = context.config.task.caps
+    baseline = context.knowledge.history.trials.get(0)
+    if baseline is not None and baseline.predict_seconds:  # time to predict is no time to train on in
+        allowed = max(MIN_PREDICT_SECONDS, PREDICT_FACTOR * baseline.predict_seconds)
+        caps = caps.model_copy(update={"predict_seconds": min(caps.predict_seconds, allowed)})
     return TrialOrder(
         train_py=folder / "train.py",
         locked=context.folder.locked,
         folder=folder,
-        caps=context.config.task.caps,
+        caps=caps,
         seed=context.config.seed * 1_000_003 + idea.number,
         n_threads=context.config.n_threads,
         sandboxed=context.config.sandboxed,
+        check_batches=context.config.task.check_batches,
     )
 
 
@@ -278,4 +301,5 @@ def _last_words(folder: Path) -> list[str]:
             lines = log.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-    return [line[:300].rstrip() for line in lines if line.strip()][-LOG_TAIL_LINES:]
+    plain = ("".join(c for c in line if c.isprintable()) for line in lines)  # no escape codes to anybody's terminal
+    return [line[:300].rstrip() for line in plain if line.strip()][-LOG_TAIL_LINES:]

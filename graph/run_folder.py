@@ -10,12 +10,12 @@ import shutil
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError
 
-from evaluation_locked.task import Strict, TaskSpec
+from evaluation_locked.task import Strict, TaskSpec, explain
 
 if TYPE_CHECKING:
     from memory.records import Idea
@@ -40,7 +40,6 @@ class RunConfig(Strict):
         n_threads: CPU threads of a trial.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
         embedder: Of the idea memory, chosen once.
-        team: Who plays the roles.
     """
 
     name: str
@@ -49,11 +48,10 @@ class RunConfig(Strict):
     limit: int | None = None
     trials: int = Field(10, ge=1)
     hours: float | None = Field(None, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     n_threads: int = Field(1, ge=1)
     sandboxed: bool = True
-    embedder: str = "local"
-    team: str = "offline"
+    embedder: Literal["local"] = "local"
     created_at: str = ""
     versions: dict[str, str] = {}
 
@@ -115,8 +113,10 @@ class RunFolder:
             raise RunError(f"no run {self.name!r}; {known}")
         try:
             return RunConfig.model_validate(tomllib.loads(self.config_file.read_text(encoding="utf-8")))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{self.config_file} cannot be read ({error}); restore it or start a run anew") from error
+        except ValidationError as error:
+            raise RunError(f"{self.config_file}: {explain(error)}") from error
 
 
 def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
@@ -132,6 +132,9 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
         raise RunError(
             f"run {config.name!r} exists: `team resume {config.name}` goes on with it, --name chooses another name"
         )
+    if folder.journal.exists():
+        raise RunError(f"{folder.path} holds a journal without run.toml: restore run.toml, or choose another --name")
+    shutil.rmtree(folder.seed, ignore_errors=True)
     folder.path.mkdir(parents=True, exist_ok=True)
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "__init__.py")
     shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
@@ -156,7 +159,10 @@ def utc_now() -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a restart, sees the old one or the new one and never a part."""
+    """Write a text file so that a reader, or a restart after a power cut, sees the old one or the new one, whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)

@@ -6,10 +6,10 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from evaluation_locked.prepare import load_facts
+from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
 from graph.nodes import publish
-from graph.run_folder import RunFolder
+from graph.run_folder import RunError, RunFolder
 from memory.history import History
 from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
@@ -29,47 +29,51 @@ REJECTED_PER_TRIAL = 3
 def open_session(
     folder: RunFolder,
     config: RunConfig,
+    journal: Journal,
     team: Team,
     listen: Callable[[Event], None] = lambda event: None,
     cancel: threading.Event | None = None,
 ) -> Iterator[Context]:
-    """Lock a prepared run for writing and gather what its state machine works with.
+    """Gather what the state machine of a prepared run works with; the caller holds the journal's lock.
 
     Raises:
-        RunLockedError: Another process writes to this run.
         JournalError: The journal is damaged in its middle.
         DataError: The run was not prepared.
+        RunError: The seal does not fit.
     """
-    journal = Journal(folder.journal)
-    with journal.lock():
-        load_facts(folder.locked)
-        entries = journal.read()
-        playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
-        brief = folder.seed / "brief.md"
-        ideas = IdeaMemory.open_or_rebuild(folder.chroma, entries, embedder=config.embedder)
-        knowledge = Knowledge(
-            task=config.task,
-            brief=brief.read_text(encoding="utf-8") if brief.exists() else "",
-            techniques=playbook,
-            history=History(entries),
-            ideas=ideas,
-            journal=journal,
-            trial_folder=folder.trial,
-            seed_train_py=(folder.seed / "train.py").read_text(encoding="utf-8"),
-            seed=config.seed,
+    facts = load_facts(folder.locked)
+    if compute_seal(config.task, folder.locked) != facts.seal:
+        raise RunError(
+            f"the judge's code, the task or the locked rows changed since run {folder.name} was sealed "
+            f"({facts.seal[:12]}): scores from before and after are not compared, so start a new run"
         )
-        context = Context(
-            folder=folder,
-            config=config,
-            knowledge=knowledge,
-            team=team,
-            budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
-            listen=listen,
-            cancel=cancel or threading.Event(),
-        )
-        publish(context)  # an interruption may have come between the journal and what follows from it
-        with ideas:
-            yield context
+    entries = journal.read()
+    playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
+    brief = folder.seed / "brief.md"
+    ideas = IdeaMemory.open_or_rebuild(folder.chroma, entries, embedder=config.embedder)
+    knowledge = Knowledge(
+        task=config.task,
+        brief=brief.read_text(encoding="utf-8") if brief.exists() else "",
+        techniques=playbook,
+        history=History(entries),
+        ideas=ideas,
+        journal=journal,
+        trial_folder=folder.trial,
+        seed_train_py=(folder.seed / "train.py").read_text(encoding="utf-8"),
+        seed=config.seed,
+    )
+    context = Context(
+        folder=folder,
+        config=config,
+        knowledge=knowledge,
+        team=team,
+        budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
+        listen=listen,
+        cancel=cancel or threading.Event(),
+    )
+    publish(context)  # an interruption may have come between the journal and what follows from it
+    with ideas:
+        yield context
 
 
 def read_history(folder: RunFolder) -> History:

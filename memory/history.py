@@ -101,6 +101,15 @@ class History:
         decision = self.decisions.get(number)
         return self.trials[number].reason if decision is None else decision.reason
 
+    def decided_gain(self, number: int) -> float | None:
+        """Return the gain over the champion of its time by the latest decision, positive is better; None undecided.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        decision = self.decisions.get(number)
+        return self.trials[number].gain if decision is None else decision.gain
+
     @property
     def keeps(self) -> list[int]:
         """Trials that are kept, in the order in which they were kept; one that a decision took back is not there."""

@@ -57,9 +57,9 @@ def run(
     target: Annotated[str | None, typer.Option(help="Name of the property in the source.")] = None,
     limit: Annotated[int | None, typer.Option(min=100, help="Search on an even sample of this many crystals.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trainings to pay for, replicates among them.")] = 10,
-    train_seconds: Annotated[float | None, typer.Option(min=1, help="Training budget of each trial.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Begin no trial after this much wall time.")] = None,
-    seed: Annotated[int, typer.Option(help="Root of all random numbers of the search.")] = 0,
+    train_seconds: Annotated[float | None, typer.Option(min=1, max=1e7, help="Training budget of each trial.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="Begin no trial after this much wall time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Root of all random numbers of the search.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
     ] = None,
@@ -96,7 +96,7 @@ def run(
 def resume(
     name: RunArgument = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Wall time from now.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="Wall time from now.")] = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -113,6 +113,15 @@ def status(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: J
     from team.summary import print_summary, summarise
 
     print_summary(summarise(find_run(runs, name)), as_json=as_json)
+
+
+@app.command()
+def verify(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Recompute every score and the seal of a run from what is stored, and name what differs."""
+    from team.running import find_run
+    from team.verify_view import print_verification
+
+    raise typer.Exit(print_verification(find_run(runs, name), as_json=as_json))
 
 
 @app.command()
@@ -186,17 +195,33 @@ def _mendable(error: Exception) -> str | None:
     """Return the line for an error whose cause lies outside this program, None for a bug."""
     from evaluation_locked.crystals import CrystalError
     from evaluation_locked.dataset import DataError
+    from evaluation_locked.scorer import ScoringError
     from evaluation_locked.task import SeedError
     from evaluation_locked.trial import SandboxError
     from graph.run_folder import RunError
+    from memory.history import HistoryError
+    from memory.idea_memory import IdeaMemoryError
     from memory.journal import JournalError, RunLockedError
     from memory.techniques import PlaybookError
 
     safe = "what was recorded is safe, and `team resume` goes on"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{where}: make room or choose --runs elsewhere; {safe}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror} ({error.filename or 'the disk of the run'}): make room; {safe}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}; name another path, or make this one readable and writable"
     if "disk is full" in str(error) or "No space left" in str(error):  # sqlite and Chroma have no errno
         return f"{error}: make room; {safe}"
-    known = (CrystalError, DataError, SeedError, SandboxError, RunError, JournalError, RunLockedError, PlaybookError)
+    known = (
+        CrystalError,
+        DataError,
+        HistoryError,
+        IdeaMemoryError,
+        JournalError,
+        PlaybookError,
+        RunError,
+        RunLockedError,
+        SandboxError,
+        ScoringError,
+        SeedError,
+    )
     return str(error) if isinstance(error, known) else None

@@ -24,6 +24,7 @@ PACKAGES = ("team", "graph", "memory", "crystal_seed", "evaluation_locked")
 LIBRARIES = ("torch", "torch-geometric", "langgraph", "langchain-openai", "chromadb", "pymatgen", "networkx")
 MARKS = {"ok": "[green]ok[/green]  ", "warn": "[yellow]warn[/yellow]", "fail": "[red]fail[/red]"}
 ROOM_GIB = 2.0
+SCOPED_LANDLOCK = 6
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def checks(runs: Path) -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0))
     yield Check("cores", "ok", f"{cores}, of which a trial uses {max(1, cores - 1)} (--threads)")
     abi = sandbox.landlock_abi()
-    yield Check("sandbox", "ok", f"Landlock {abi}") if abi else Check("sandbox", "fail", sandbox.NO_LAYER)
+    yield _sandbox(abi)
     yield _disk(runs)
 
 
@@ -88,6 +89,16 @@ def _device() -> Check:
     if torch.cuda.is_available():
         return Check("device", "ok", f"{torch.cuda.device_count()} GPU: {torch.cuda.get_device_name(0)}")
     return Check("device", "ok", "CPU only; a GPU is used where torch finds one")
+
+
+def _sandbox(abi: int) -> Check:
+    if not abi:
+        return Check("sandbox", "fail", sandbox.NO_LAYER)
+    if abi < SCOPED_LANDLOCK:
+        return Check(
+            "sandbox", "warn", f"Landlock {abi}; signals and abstract sockets are closed from {SCOPED_LANDLOCK} on"
+        )
+    return Check("sandbox", "ok", f"Landlock {abi}")
 
 
 def _disk(runs: Path) -> Check:

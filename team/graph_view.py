@@ -27,6 +27,7 @@ def print_graph(folder: RunFolder, graphml: Path | None, *, as_json: bool) -> No
     history = read_history(folder)
     graph = idea_graph(history)
     if graphml is not None:
+        graphml.parent.mkdir(parents=True, exist_ok=True)
         write_graphml(graph, graphml)
     if as_json:
         print(to_json(graph))

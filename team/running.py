@@ -20,6 +20,7 @@ from evaluation_locked.sources import load_source
 from evaluation_locked.task import TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
+from memory.journal import Journal
 from memory.techniques import load_playbook
 from team.summary import print_summary, summarise
 
@@ -66,7 +67,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         seed_folder=str(seed_folder.resolve()),
         limit=options.limit,
         trials=options.trials,
-        hours=options.hours or None,
+        hours=options.hours,
         seed=options.seed,
         n_threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
         sandboxed=options.sandboxed,
@@ -83,10 +84,7 @@ def resume_run(runs: Path, name: str | None, *, trials: int | None, hours: float
     """
     folder = find_run(runs, name)
     config = folder.read_config()
-    changes = {"trials": trials or config.trials, "hours": hours or config.hours}
-    if changes != {"trials": config.trials, "hours": config.hours}:
-        config = config.model_copy(update=changes)
-        folder.write_config(config)
+    config = config.model_copy(update={"trials": trials or config.trials, "hours": hours or config.hours})
     return _drive(folder, config, as_json=as_json)
 
 
@@ -100,7 +98,7 @@ def find_run(runs: Path, name: str | None) -> RunFolder:
         folder = RunFolder(Path(name) if (Path(name) / "run.toml").exists() else runs / name)
         folder.read_config()
         return folder
-    found = [path.parent for path in runs.glob("*/run.toml")]
+    found = [path.parent for path in runs.glob("*/run.toml") if path.is_file()]
     if not found:
         raise RunError(f"no runs in {runs.resolve()}: `team run` starts one, --runs looks elsewhere")
     return RunFolder(max(found, key=lambda path: (_last_write(path), path.name)))
@@ -123,9 +121,12 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
     from team.display import open_display
     from team.offline import offline_team
 
-    with open_display(config, quiet=as_json) as display, _stop_on_interrupt(display) as cancel:
+    journal = Journal(folder.journal)
+    with journal.lock(), open_display(config, quiet=as_json) as display, _stop_on_interrupt(display) as cancel:
+        if config != folder.read_config():  # a resumed run was given another budget
+            folder.write_config(config)
         _prepare(folder, config, display)
-        with open_session(folder, config, offline_team(), display.listen, cancel) as context:
+        with open_session(folder, config, journal, offline_team(), display.listen, cancel) as context:
             display.begin(context.knowledge.history, load_facts(folder.locked))
             try:
                 stopped = advance(context)
@@ -139,16 +140,21 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
-    with contextlib.suppress(DataError):
+    try:
         load_facts(folder.locked)
+    except DataError as error:
+        if folder.journal.exists() and folder.journal.stat().st_size:
+            raise RunError(
+                f"{error}; run {folder.name} has scores, and other rows would make them another run's"
+            ) from error
+    else:
         return
     display.say(f"reading {config.task.source}")
     try:
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
     except Exception:
-        if not folder.journal.exists():  # nothing was recorded: the name is free again
-            folder.config_file.unlink(missing_ok=True)
+        folder.config_file.unlink(missing_ok=True)  # nothing was recorded: the name is free again
         raise
     display.say(
         f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "

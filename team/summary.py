@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from evaluation_locked.baselines import load_baselines
 from evaluation_locked.dataset import DataError
-from evaluation_locked.keep_rule import KEEP_Z
+from evaluation_locked.keep_rule import FALSE_KEEP_RATE
 from evaluation_locked.prepare import load_facts
 from graph.judging import champion_against_seed, seed_noise
 from graph.session import read_history
@@ -121,7 +120,7 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         gain_high=against.high if against else None,
         gain_z=against.z if against else None,
         seed_noise=seed_noise(history) if champion else None,
-        expected_false_keeps=round(decided * 0.5 * math.erfc(KEEP_Z / math.sqrt(2)), 2),
+        expected_false_keeps=round(decided * FALSE_KEEP_RATE, 2),
         overhead_seconds=overheads[len(overheads) // 2] if overheads else None,
         stopped=stopped,
     )
@@ -181,7 +180,7 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
             (
                 "gain",
                 f"{s.gain:+.4f}{unit} over the seed [{s.gain_low:+.4f}, {s.gain_high:+.4f}], "
-                f"{s.gain_z:.1f} standard errors, {beyond}",
+                f"{s.gain_z:.1f} standard errors, {beyond} (on the rows that chose it)",
             )
         )
     elif s.champion is not None:
@@ -197,11 +196,14 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
     lines += [("published", text) for text in _published(s)]
     if not s.sealed:
         lines.append(("sandbox", "[red]off: these scores are unsealed[/red]"))
-    lines.append(("files", f"{s.path}/champion/train.py, {s.path}/journal.jsonl, {s.path}/ideas.graphml"))
+    best = f"{s.path}/champion/train.py, " if s.champion is not None else ""
+    lines.append(("files", f"{best}{s.path}/journal.jsonl, {s.path}/ideas.graphml"))
     if s.stopped:
         lines.append(("stopped", f"{s.stopped}; `team graph {s.name}` shows what was tried"))
-    else:
+    elif s.trained < s.trials_planned:
         lines.append(("go on", f"team resume {s.name}"))
+    else:
+        lines.append(("go on", f"team resume {s.name} --trials {2 * s.trials_planned}"))
     return lines
 
 

@@ -143,6 +143,8 @@ def _reader_of(spec: str, target_name: str, cache: Path | None, skip_bad: bool) 
             return _wrapped(load_table(path, target_name))
         from evaluation_locked import tight_binding
 
+        if target_name != tight_binding.TARGET:
+            raise DataError(f"tight-binding has no property {target_name!r}; it has {tight_binding.TARGET}")
         return tight_binding.load()
 
     return read

@@ -91,7 +91,7 @@ def _combine(parent: int, number: int, present: set[str], knowledge: Knowledge) 
     promising = [
         trial
         for trial in history.trials.values()
-        if (trial.gain or 0) > 0
+        if (history.decided_gain(trial.number) or 0) > 0
         and trial.idea.mode in ("explore", "refine")
         and history.outcome(trial.number) in ("discarded", "near-miss")
         and not set(trial.idea.techniques) & present

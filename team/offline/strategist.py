@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluation_locked.keep_rule import MAX_REPLICATES
 from graph.roles import RoleError
 from graph.state import Plan
 from memory.records import AXES
@@ -22,6 +23,7 @@ from team.offline.moves import moves
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memory.history import History
     from memory.knowledge import Knowledge
     from memory.records import Crowding, Idea, TrialRecord
 
@@ -35,7 +37,6 @@ CROWDING_COST = 0.03  # of the score, for a duplicate; nothing below half crowde
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
 PLATEAU_ROUNDS = 5
 LUCK_ROUNDS = 3
-MAX_REPLICATES = 3
 
 
 class OfflineStrategist:
@@ -127,7 +128,7 @@ def _other_parent(champion: TrialRecord, knowledge: Knowledge) -> int | None:
         for trial in knowledge.history.trials.values()
         if trial.champion == champion.number and trial.gain_high is not None and trial.gain_high > 0
     ]
-    return max(beaten, key=lambda trial: trial.gain or 0.0).number if beaten else None
+    return max(beaten, key=lambda trial: knowledge.history.decided_gain(trial.number) or 0.0).number if beaten else None
 
 
 def _expectation(idea: Idea, knowledge: Knowledge) -> tuple[float, float]:
@@ -135,7 +136,7 @@ def _expectation(idea: Idea, knowledge: Knowledge) -> tuple[float, float]:
     if idea.mode == "ablate":
         mean, spread = ABLATION
     elif idea.mode == "combine":
-        gains = [_relative_gain(knowledge.history.trials[n]) or 0.0 for n in idea.also_from]
+        gains = [_relative_gain(knowledge.history, n) or 0.0 for n in idea.also_from]
         mean, spread = 0.5 * sum(gains), PRIOR[1][1]  # half: what looked good was partly luck
     else:
         technique = knowledge.techniques[idea.techniques[0]]
@@ -146,7 +147,7 @@ def _expectation(idea: Idea, knowledge: Knowledge) -> tuple[float, float]:
     seen = [
         gain
         for trial in knowledge.history.trials.values()
-        if trial.idea.axis == idea.axis and (gain := _relative_gain(trial)) is not None
+        if trial.idea.axis == idea.axis and (gain := _relative_gain(knowledge.history, trial.number)) is not None
     ]
     # Posterior of the axis's own offset, normal with known variances.
     shrink = AXIS_SPREAD**2 / (AXIS_SPREAD**2 + TRIAL_SPREAD**2 / len(seen)) if seen else 0.0
@@ -162,7 +163,6 @@ def _draw(idea: Idea, knowledge: Knowledge) -> float:
     return mean + spread * float(rng.standard_normal())
 
 
-def _relative_gain(trial: TrialRecord) -> float | None:
-    if trial.gain is None or trial.score is None:
-        return None
-    return trial.gain / max(abs(trial.score.value), 1e-12)
+def _relative_gain(history: History, number: int) -> float | None:
+    gain, score = history.decided_gain(number), history.trials[number].score
+    return None if gain is None or score is None else gain / max(abs(score.value), 1e-12)

@@ -60,7 +60,7 @@ def locked(spec: TaskSpec, dataset: Dataset, tmp_path_factory: pytest.TempPathFa
 def trial(locked: Path, tmp_path: Path) -> Callable[..., TrialOutcome]:
     """Return a function that runs a train.py given as text, with changed caps if given."""
 
-    def run(text: str, *, smoke: bool = False, **caps: float) -> TrialOutcome:
+    def run(text: str, *, smoke: bool = False, check_batches: bool = False, **caps: float) -> TrialOutcome:
         train_py = tmp_path / "train.py"
         train_py.write_text(textwrap.dedent(text))
         order = TrialOrder(
@@ -70,6 +70,7 @@ def trial(locked: Path, tmp_path: Path) -> Callable[..., TrialOutcome]:
             caps=CAPS.model_copy(update=caps),
             seed=7,
             smoke=smoke,
+            check_batches=check_batches,
         )
         return run_trial(order)
 

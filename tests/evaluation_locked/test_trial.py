@@ -255,10 +255,42 @@ def test_the_sandbox_closes_files_network_and_foreign_processes(trial: Trial, lo
         """
     )
     log = (tmp_path / "trial" / "train.log").read_text()
-    assert outcome.layers[0] == "limits" and outcome.layers[-1].startswith("landlock")
+    assert "system calls" in outcome.layers and any(layer.startswith("landlock") for layer in outcome.layers)
     done = [line.split(" DONE")[0] for line in log.splitlines() if "DONE" in line]
     assert done == ["scratch"], log
     assert "keys []" in log
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("lambda c: c.lattice_parameters[:, 0]", "finished"),
+        ("lambda c: c.lattice_parameters[:, 0] + 1e-9 * np.random.rand(len(c))", "finished"),
+        ("lambda c: c.lattice_parameters[:, 0] - c.lattice_parameters[:, 0].mean()", "invalid"),
+        ("lambda c: np.argsort(np.argsort(c.lattice_parameters[:, 0])) / len(c)", "invalid"),
+        ("lambda c: np.zeros(len(c)) + len(c)", "invalid"),
+    ],
+)
+def test_a_prediction_must_not_depend_on_its_batch(trial: Trial, line: str, status: str) -> None:
+    outcome = trial(
+        f"""
+        import numpy as np
+        from evaluation_locked.client import Task
+        task = Task.open()
+        task.start_training()
+        task.predict({line})
+        """,
+        check_batches=True,
+    )
+    assert outcome.status == status, outcome.message
+    if status == "invalid":
+        assert "depend on its own crystal alone" in outcome.message
+
+
+def test_a_task_that_checks_batches_wants_a_function(trial: Trial) -> None:
+    outcome = trial(HONEST, check_batches=True)
+    assert outcome.status == "invalid"
+    assert "task.predict(function)" in outcome.message
 
 
 def test_cancelling_ends_the_trial(locked: Path, tmp_path: Path) -> None:
