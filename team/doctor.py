@@ -74,7 +74,11 @@ def _packages() -> Iterator[Check]:
     """Check that names as common as `graph` and `memory` mean our own packages, all from one place."""
     home = Path(__file__).resolve().parent.parent
     for name in PACKAGES:
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError:
+            yield Check(f"package {name}", "fail", "not found: install again with pip install -e .")
+            continue
         at = Path(module.__file__ or "").resolve().parent
         if at == home / name:
             yield Check(f"package {name}", "ok", str(at))
