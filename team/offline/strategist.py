@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Expected gain and its spread, relative to the score, by the playbook's evidence (++, +, 0, ?). Element-pair edges and
 # space groups each gained 2-3 % of the score in the journal of arXiv 2606.29717; most other changes gained nothing.
-PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.012), -1: (-0.01, 0.02)}
+PRIOR = {2: (0.03, 0.025), 1: (0.006, 0.015), 0: (0.0, 0.01), -1: (-0.01, 0.015)}
 KNOB_DISCOUNT = 0.5
 ABLATION = (-0.004, 0.01)
 AXIS_SPREAD, TRIAL_SPREAD = 0.015, 0.03
