@@ -60,6 +60,7 @@ def open_session(
         journal=journal,
         trial_folder=folder.trial,
         seed_train_py=(folder.seed / "train.py").read_text(encoding="utf-8"),
+        n_train=facts.n_train,
         seed=config.seed,
     )
     context = Context(

@@ -36,6 +36,7 @@ class Knowledge:
         history: All trials so far.
         ideas: The idea memory.
         seed_train_py: The file that the search starts from.
+        n_train: Crystals that a trial trains on.
         seed: Root of the search's random numbers.
     """
 
@@ -50,6 +51,7 @@ class Knowledge:
         journal: Journal,
         trial_folder: Callable[[int], Path],
         seed_train_py: str,
+        n_train: int,
         seed: int,
     ):
         self.task = task
@@ -58,6 +60,7 @@ class Knowledge:
         self.history = history
         self.ideas = ideas
         self.seed_train_py = seed_train_py
+        self.n_train = n_train
         self.seed = seed
         self._journal = journal
         self._trial_folder = trial_folder

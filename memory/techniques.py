@@ -57,6 +57,7 @@ class Technique(BaseModel):
         evidence: 2 measured on this task, 1 plausible, 0 neutral, -1 risky; `++`, `+`, `0`, `?` in a file.
         time_factor: Time of a training step relative to the seed's.
         memory_factor: Memory relative to the seed's.
+        min_crystals: Training crystals below which it is known to overfit; its evidence does not count there.
         conflicts: Techniques whose edits cannot stand beside this one's; read as symmetric.
         requires: Techniques that must be applied before it.
         description: What it is and why it could help.
@@ -75,6 +76,7 @@ class Technique(BaseModel):
     evidence: int = Field(ge=-1, le=2)
     time_factor: float = Field(default=1.0, gt=0)
     memory_factor: float = Field(default=1.0, gt=0)
+    min_crystals: int = Field(default=0, ge=0)
     conflicts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     description: str = Field(min_length=1)

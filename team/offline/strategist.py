@@ -140,7 +140,7 @@ def _expectation(idea: Idea, knowledge: Knowledge) -> tuple[float, float]:
         mean, spread = 0.5 * sum(gains), PRIOR[1][1]  # half: what looked good was partly luck
     else:
         technique = knowledge.techniques[idea.techniques[0]]
-        mean, spread = PRIOR[technique.evidence]
+        mean, spread = PRIOR[technique.evidence if knowledge.n_train >= technique.min_crystals else -1]
         mean -= TIME_COST * math.log2(technique.time_factor)
         if idea.mode == "refine":
             mean, spread = KNOB_DISCOUNT * mean, KNOB_DISCOUNT * spread

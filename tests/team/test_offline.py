@@ -50,6 +50,7 @@ def knowledge(tmp_path: Path) -> Callable[..., Knowledge]:
             journal=Journal(tmp_path / "journal.jsonl"),
             trial_folder=lambda number: tmp_path / "trials" / str(number),
             seed_train_py=SOURCE,
+            n_train=4000,
             seed=0,
         )
 
