@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-RUN ?= first
 ARGS ?=
 
 .PHONY: run test test-slow format clean help
@@ -21,7 +20,7 @@ $(STAMP): pyproject.toml Makefile
 	@touch $@
 
 run: $(STAMP)  ## install and watch the offline team improve the seed on the shipped crystals
-	@$(BIN)/team run --name $(RUN) $(ARGS)
+	@$(BIN)/team run $(ARGS)
 
 test: $(STAMP)  ## install and run format, lint, types, import direction and tests
 	@$(BIN)/ruff format --check .
