@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: run test test-slow format clean help
+.PHONY: run test test-slow format clean help redteam
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,3 +38,6 @@ format: $(STAMP)  ## format and mend what can be mended
 
 clean:  ## remove the environment (runs stay)
 	@rm -rf $(VENV)
+
+redteam: $(STAMP)  ## let every attack loose on the sandbox and the judge, and say what stopped it
+	@$(BIN)/python -m tests.redteam.suite $(ARGS)

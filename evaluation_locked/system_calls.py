@@ -14,7 +14,9 @@ import struct
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _RET_ERRNO, _RET_ALLOW, _RET_KILL = 0x00050000, 0x7FFF0000, 0x80000000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_OFFSET_NUMBER, _OFFSET_ARCHITECTURE = 0, 4
+_AND = 0x54
+_OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_SECOND_ARGUMENT = 0, 4, 24
+_SOCKETPAIR = (53, 199)  # x86_64, aarch64
 _X32_BIT = 0x40000000
 _AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -84,7 +86,15 @@ def program(machine: str) -> bytes:
             number = numbers[column]
             if number is not None:
                 steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _RET_ERRNO | error)]
-    steps.append((_RETURN, 0, 0, _RET_ALLOW))
+    # One end of a pair of datagram sockets can send to any socket in the file system, without connecting.
+    steps += [
+        (_JUMP_IF_EQUAL, 0, 4, _SOCKETPAIR[column]),
+        (_LOAD, 0, 0, _OFFSET_SECOND_ARGUMENT),
+        (_AND, 0, 0, 0xF),
+        (_JUMP_IF_EQUAL, 0, 1, 2),  # SOCK_DGRAM
+        (_RETURN, 0, 0, _RET_ERRNO | errno.EACCES),
+        (_RETURN, 0, 0, _RET_ALLOW),
+    ]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import json
 import os
@@ -41,8 +42,10 @@ TICK_SECONDS = 0.1
 BATCH_TOLERANCE = 0.02  # of the spread of the predictions; half precision rounds by less
 BATCH_MISSES = 0.01
 HANDFUL = 8
+LARGEST_PREDICTION = 1e100
 TASKS_PER_PROCESS = 8  # threads count as tasks
 SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
+BLOCK_BYTES = 4096
 OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -105,7 +108,7 @@ class Warden:
             process_tree.end_descendants(os.getpid(), patience_seconds=0.0 if self._is("finished") else 1.0)
             child.returncode = 0  # reaped above
             threads[0].join(timeout=2)
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            _remove(self.scratch)
         assert self.ended is not None
         status, message = self.ended
         return TrialOutcome.model_validate(
@@ -156,7 +159,9 @@ class Warden:
         """Return the predictions of the crystals `rows` in an array of all rows, NaN where it was not asked."""
         send(channel, Message("crystals", arrays=self.input.predict.select(rows).arrays()))
         submitted = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64).arrays.get("predictions")
-        if submitted is None or submitted.shape != (len(rows),) or not np.isfinite(submitted).all():
+        fits = submitted is not None and submitted.shape == (len(rows),)
+        # A prediction near the largest number is finite, and its error is not.
+        if submitted is None or not fits or not (np.abs(submitted) < LARGEST_PREDICTION).all():
             found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
             raise WireError(f"predictions for {len(rows)} crystals are due, finite, one each; found {found}")
         predictions = np.full(len(self.input.predict), np.nan)
@@ -207,7 +212,14 @@ class Warden:
                 self.deadline = float("inf")
 
     def _watch(self) -> None:
-        """Enforce the deadline, memory, number of processes and disk, until the trial is over."""
+        """Enforce every cap until the trial is over; a trial that cannot be watched does not go on."""
+        try:
+            self._enforce()
+        except Exception as error:
+            self._stop("crashed", f"the trial could not be watched ({type(error).__name__}: {error})")
+
+    def _enforce(self) -> None:
+        """Enforce the deadline, memory, number of processes and disk."""
         caps = self.order.caps
         for tick in itertools.count():
             if self.finished.wait(TICK_SECONDS):
@@ -219,12 +231,17 @@ class Warden:
                 self._stop(
                     "processes", f"{len(tree) - OWN_PROCESSES} processes; {caps.processes} are allowed (caps.processes)"
                 )
-            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB))
+            tasks = process_tree.count_tasks(tree)
+            if tasks > TASKS_PER_PROCESS * caps.processes + OWN_PROCESSES:
+                self._stop("processes", f"{tasks} threads; {TASKS_PER_PROCESS * caps.processes} are allowed")
+            in_memory, on_disk = process_tree.nameless_bytes(tree)
+            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB)) + in_memory
             self.peak_memory_bytes = max(self.peak_memory_bytes, used)
             if used > caps.memory_gib * GIB:
                 found = f"{used / GIB:.2f} GiB of memory; {caps.memory_gib:g} GiB are allowed"
                 self._stop("memory", f"{found}: smaller batches, or raise caps.memory_gib")
-            if tick % 10 == 0 and (disk := _folder_bytes(self.scratch)) > caps.scratch_gib * GIB:
+            disk = on_disk + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
+            if disk > caps.scratch_gib * GIB:
                 self._stop("disk", f"{disk / GIB:.2f} GiB of scratch files; {caps.scratch_gib:g} GiB are allowed")
 
     def _keep_log(self, read_end: int) -> None:
@@ -312,12 +329,42 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _folder_bytes(folder: Path) -> int:
-    total = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(Path(path, name)).st_blocks * 512
+    """Return what a folder takes of the disk, an empty file or folder counted as a block; of any depth."""
+    total, todo = 0, [str(folder)]
+    while todo:
+        path = todo.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    total += max(BLOCK_BYTES, entry.stat(follow_symlinks=False).st_blocks * 512)
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise
     return total
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder however deep it is: where it is too deep, what lies below its folders is moved up first."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    todo = (
+        [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)] if folder.exists() else []
+    )
+    count = itertools.count()
+    while todo:
+        path = todo.pop()
+        with contextlib.suppress(OSError):
+            Path(path).chmod(0o700)
+            for entry in list(os.scandir(path)):
+                if entry.is_dir(follow_symlinks=False):
+                    moved = folder / f"{folder.name}-{next(count)}"
+                    Path(entry.path).rename(moved)
+                    todo.append(str(moved))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say(event: str, **facts: Any) -> None:

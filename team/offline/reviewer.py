@@ -7,32 +7,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memory.edits import EditError, normalised
 from memory.records import Idea, Verdict
-from team.static_review import findings
+from team.review import findings
 
 if TYPE_CHECKING:
     from memory.knowledge import Knowledge
+
+IDLE = ("N1", "N2")
 
 
 class StaticReviewer:
     """Reads the change as a syntax tree."""
 
     def review(self, idea: Idea, before: str | None, after: str, knowledge: Knowledge) -> Verdict:
-        """Return the verdict on the change from `before` to `after`."""
-        found = findings(after)
-        if found:
-            return Verdict(kind="revise", reasons=tuple(str(finding) for finding in found))
-        if idea.mode in ("baseline", "replicate"):
-            return Verdict(kind="approve")
-        try:
-            same = before is not None and normalised(before) == normalised(after)
-        except EditError as error:
-            return Verdict(kind="revise", reasons=(str(error),))
-        if same:
-            return Verdict(kind="reject", reasons=(f"the change does nothing: the code equals trial {idea.parent}'s",))
-        repeat = knowledge.same_code(after)
+        """Return the verdict on the change from `before` to `after`.
+
+        What must not be trained is sent back to the coder; a change that does nothing and a repeat (N3) are rejected;
+        notes stand in the reasons of an approval.
+        """
+        again = idea.mode in ("baseline", "replicate")
+        found = findings(after, None if again else before)
+        blocking = [finding for finding in found if finding.blocking]
+        if wrong := [finding for finding in blocking if finding.code not in IDLE]:
+            return Verdict(kind="revise", reasons=tuple(map(str, wrong)))
+        if blocking:
+            reasons = (f"trial {idea.parent}'s code is left as it is", *map(str, blocking))
+            return Verdict(kind="reject", reasons=reasons)
+        repeat = None if again else knowledge.same_code(after)
         if repeat is not None:
-            reason = f"trial {repeat} trained this very code; a replicate would be called one"
+            reason = f"N3 line 1: trial {repeat} trained this very code; a replicate would be called one"
             return Verdict(kind="reject", reasons=(reason,), repeat_of=repeat)
-        return Verdict(kind="approve")
+        return Verdict(kind="approve", reasons=tuple(map(str, found)))

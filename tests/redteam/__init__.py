@@ -1,0 +1,1 @@
+"""Files that cheat or attack, and what stops each of them."""
