@@ -125,6 +125,20 @@ def verify(name: RunArgument = None, runs: RunsOption = Path("runs"), as_json: J
 
 
 @app.command()
+def control(
+    name: RunArgument = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Trial to control [default: the champion]")] = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Train a trial's file on labels in random order: it must score no better than a constant."""
+    from team.control_view import print_control
+    from team.running import find_run
+
+    raise typer.Exit(print_control(find_run(runs, name), trial, as_json=as_json))
+
+
+@app.command()
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """Check this installation: packages, devices, sandbox, disk."""
     from team.doctor import print_checks

@@ -15,8 +15,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from evaluation_locked import tight_binding
+from evaluation_locked import prepare, tight_binding
 from evaluation_locked.dataset import save_table
+from graph.run_folder import RunFolder
 from memory.history import History
 from memory.journal import Journal
 from tests.conftest import TINY_SEED, team_command
@@ -182,6 +183,45 @@ def test_the_checkpoint_may_be_lost_or_damaged(finished: Path, tmp_path: Path, t
     assert "going on after" in done.stdout
     assert len(history_of(run).trials) >= n
     assert nx.read_graphml(run / "ideas.graphml").number_of_nodes() == len(history_of(run).trials)
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("trials/0000-*/predictions.npy", "trial 0, predictions"),
+        ("trials/0000-*/score.json", "trial 0, score.json"),
+        ("trials/0000-*/train.py", "trial 0, train.py"),
+        ("champion/train.py", "champion"),
+        ("locked/validation_labels.npy", "run, seal"),
+        ("locked/train.npz", "run, locked folder"),
+    ],
+)
+def test_verify_names_what_one_byte_changed(finished: Path, tmp_path: Path, team: Team, file: str, what: str) -> None:
+    shutil.copytree(finished, tmp_path / "runs" / "all")
+    assert "as measured" in team("verify", "all").stdout
+    path = next((tmp_path / "runs" / "all").glob(file))
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2
+    at = next(i for i in range(at, len(data)) if data[i : i + 1].isdigit()) if path.suffix == ".json" else at
+    data[at] ^= 1
+    path.write_bytes(data)
+    done = team("verify", "all", check=False)
+    assert done.returncode == 1
+    assert what in done.stdout + done.stderr
+
+
+def test_verify_names_a_judge_that_changed_by_one_byte(finished: Path, tmp_path: Path) -> None:
+    package = tmp_path / "evaluation_locked"
+    shutil.copytree(Path(prepare.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "metrics.py").open("a") as source:
+        source.write("\n")
+    folder = RunFolder(finished)
+    task = folder.read_config().task
+    before = prepare.compute_seal(task, folder.locked)
+    assert prepare.load_facts(folder.locked).seal == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "__file__", str(package / "prepare.py"))
+        assert prepare.compute_seal(task, folder.locked) != before
 
 
 def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
