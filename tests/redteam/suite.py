@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation_locked import process_tree
 from evaluation_locked.scorer import ScoringError, score
 from evaluation_locked.trial import TrialOrder, TrialOutcome, run_trial
 from team.review import findings
@@ -41,6 +42,7 @@ LAST_SECONDS = 25  # of any trial here: its caps, the patience with which it is 
 HELD_BY_KERNEL = ("memory", "output", "processes", "disk")
 LEFT_BY_A_TRIAL = {"train.py", "train.log", "predictions.npy"}
 PR_SET_CHILD_SUBREAPER = 36
+_children_of_ours: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def survivors(mark: str) -> list[str]:
     """Return the processes whose command, environment, folder or files bear `mark`, and orphans that came to us."""
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdigit() or int(entry.name) in (os.getpid(), *_children_of_ours):
             continue
         text = ""
         for read in (
@@ -233,7 +235,11 @@ def survivors(mark: str) -> list[str]:
 
 
 def adopt_orphans() -> None:
-    """Have every process that outlives its warden become a child of this one, whatever it did to hide."""
+    """Have every process that outlives its warden become a child of this one, whatever it did to hide.
+
+    Children that there are already, such as the tracker of `multiprocessing` in a process of many tests, are ours.
+    """
+    _children_of_ours.update(process_tree.descendants(os.getpid()))
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
