@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
     except Exception:
-        folder.config_file.unlink(missing_ok=True)  # nothing was recorded: the name is free again
+        shutil.rmtree(folder.path, ignore_errors=True)  # nothing was recorded: the name is free again
         raise
     display.say(
         f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "
