@@ -117,7 +117,7 @@ def _reader_of(spec: str, target_name: str, cache: Path | None, skip_bad: bool) 
     """Return what reads the source, or refuse the text."""
     kind, _, rest = spec.strip().partition(":")
     if kind not in {known.partition(":")[0] for known in KINDS}:
-        raise DataError(f"no kind of source is called {spec!r}{_close_to(spec) or "."} {_known()}")
+        raise DataError(f"no kind of source is called {spec!r}{_close_to(spec) or '.'} {_known()}")
     if (kind == "tight-binding") == bool(rest):
         raise DataError(
             f"the source {spec!r} {'takes nothing after its name' if rest else 'is incomplete'}. {_known()}"
