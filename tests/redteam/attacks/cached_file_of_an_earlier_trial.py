@@ -11,7 +11,7 @@ from evaluation_locked.client import Task
 
 try:
     found = []
-    for folder in ("/bait/run/trials", "/bait/run/trials/0001-earlier", "/tmp", "/var/tmp", "/root/.cache", "/home"):
+    for folder in ("/bait/run/trials", "/bait/run/trials/0001-earlier", "/tmp", "/var/tmp", "/var/cache", "/home"):
         try:
             found += os.listdir(folder)
         except OSError as error:

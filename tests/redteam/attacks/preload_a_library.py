@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation_locked.client import Task
 
-for path in ("/etc/ld.so.preload", "/etc/ld.so.conf.d/redteam.conf", "/etc/environment", "/root/.bashrc"):
+for path in ("/etc/ld.so.preload", "/etc/ld.so.conf.d/redteam.conf", "/etc/environment", "/etc/profile"):
     try:
         with open(path, "a") as file:
             file.write("")
