@@ -1,0 +1,168 @@
+"""Record real trials of the offline team's space on `tight-binding`: the table that strategies are replayed against.
+
+    python -m benchmarks.search.record OUT --trials 450 --train-seconds 8
+
+A trial is one training of the seed with a set of the playbook's changes, under the real protocol: the warden, the
+sandbox, the budget, one thread. First the seed several times and each change alone; then sets of two to eight changes,
+drawn by what the trials so far say of each change (a draw from a ridge fit of main effects, and a third at random), so
+that the table is dense where a search would go; every tenth trial trains an earlier set again with another seed.
+It can be stopped and started again. `benchmarks.search.pack` turns the folder into the table that is shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from evaluation_locked.prepare import prepare
+from evaluation_locked.sources import load_source
+from evaluation_locked.task import load_task
+from evaluation_locked.trial import TrialOrder, run_trial
+from memory.edits import EditError, apply_edits, set_knob
+from memory.techniques import Technique, load_playbook
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SEED_FOLDER = ROOT / "crystal_seed"
+N_BASELINE, REPLICATE_EVERY, RANDOM_SHARE = 8, 10, 0.33
+SIZES = (2, 3, 4, 5, 6, 7, 8)
+
+
+def changes(playbook: tuple[Technique, ...]) -> dict[str, tuple[str, object]]:
+    """Return every single change that the playbook offers: name -> (technique, value or None)."""
+    found: dict[str, tuple[str, object]] = {}
+    for technique in playbook:
+        if technique.knob is None:
+            found[technique.id] = (technique.id, None)
+        else:
+            for value in technique.knob.values:
+                found[f"{technique.id}={value}"] = (technique.id, value)
+    return found
+
+
+def compatible(chosen: list[str], offered: dict[str, tuple[str, object]], playbook: dict[str, Technique]) -> bool:
+    """Say whether the changes can stand in one file: no conflict, no missing requirement, one value a knob."""
+    ids = [offered[name][0] for name in chosen]
+    if len(set(ids)) < len(ids):
+        return False
+    for name in ids:
+        technique = playbook[name]
+        if set(technique.conflicts) & set(ids) or not set(technique.requires) <= set(ids):
+            return False
+    return True
+
+
+def write_train_py(
+    chosen: list[str], offered: dict[str, tuple[str, object]], playbook: dict[str, Technique], source: str
+) -> str:
+    """Return the seed with the changes applied: edits by name first, then knobs.
+
+    Raises:
+        EditError: Two of the changes do not fit into one file.
+    """
+    for name in sorted(chosen, key=lambda n: (offered[n][1] is not None, n)):
+        technique, value = offered[name]
+        knob = playbook[technique].knob
+        if knob is None:
+            source = apply_edits(source, playbook[technique].edits)
+        else:
+            source = apply_edits(source, [set_knob(source, knob.name, value)])
+    return source
+
+
+def effects(rows: list[dict], names: list[str], rng: np.random.Generator) -> np.ndarray:
+    """Return one draw [n_changes] from a ridge fit of log MAE on the changes; lower is better."""
+    done = [row for row in rows if row["mae_ev"] is not None]
+    design = np.array([[name in row["changes"] for name in names] for row in done], dtype=float)
+    logs = np.log([row["mae_ev"] for row in done])
+    base = np.mean([np.log(row["mae_ev"]) for row in done if not row["changes"]])
+    spread, noise = 0.05, 0.04
+    precision = design.T @ design / noise**2 + np.eye(len(names)) / spread**2
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ design.T @ (logs - base) / noise**2
+    return rng.multivariate_normal(mean, covariance, method="cholesky")
+
+
+def next_changes(
+    number: int, rows: list[dict], offered: dict[str, tuple[str, object]], playbook: dict[str, Technique]
+) -> list[str]:
+    """Return the set of changes that trial `number` trains; it depends on the rows before it alone."""
+    rng = np.random.default_rng([20261122, number])
+    names = sorted(offered)
+    singles = [n for n in names if compatible([n], offered, playbook)]
+    if number < N_BASELINE:
+        return []
+    if number < N_BASELINE + len(singles):
+        return [singles[number - N_BASELINE]]
+    if number % REPLICATE_EVERY == 0:
+        done = sorted((row for row in rows if row["mae_ev"] is not None), key=lambda row: row["mae_ev"])
+        return list(done[int(rng.integers(0, len(done) // 2))]["changes"])
+    failed = {row["changes"][0] for row in rows if row["mae_ev"] is None and len(row["changes"]) == 1}
+    tried = {frozenset(row["changes"]) for row in rows}
+    while True:
+        size = int(rng.choice(SIZES))
+        draw = effects(rows, names, rng)
+        order = list(np.array(names)[np.argsort(draw)])
+        chosen: list[str] = []
+        while len(chosen) < size:
+            if rng.random() < RANDOM_SHARE:
+                name = names[int(rng.integers(len(names)))]
+            else:
+                name = str(order[min(int(rng.geometric(0.2)) - 1, len(order) - 1)])
+            if name not in failed and name not in chosen and compatible([*chosen, name], offered, playbook):
+                chosen.append(name)
+        if frozenset(chosen) not in tried:
+            return sorted(chosen)
+
+
+def main() -> None:
+    """Record until the folder holds as many trials as asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--trials", type=int, default=450)
+    parser.add_argument("--train-seconds", type=float, default=8.0)
+    arguments = parser.parse_args()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    task = load_task(SEED_FOLDER)
+    task = task.model_copy(update={"caps": task.caps.model_copy(update={"train_seconds": arguments.train_seconds})})
+    locked = out / "locked"
+    if not (locked / "facts.json").exists():
+        prepare(task, load_source(task.source, task.target, out / "cache"), locked)
+    playbook = {technique.id: technique for technique in load_playbook(SEED_FOLDER / "playbook")}
+    offered = changes(tuple(playbook.values()))
+    seed_train_py = (SEED_FOLDER / "train.py").read_text(encoding="utf-8")
+    labels = np.load(locked / "validation_labels.npy")
+    log = out / "trials.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    while len(rows) < arguments.trials:
+        number = len(rows)
+        chosen = next_changes(number, rows, offered, playbook)
+        folder = out / "trials" / f"{number:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        row = {"number": number, "changes": chosen, "seed": number, "mae_ev": None, "status": "edit"}
+        try:
+            (folder / "train.py").write_text(write_train_py(chosen, offered, playbook, seed_train_py))
+            outcome = run_trial(
+                TrialOrder(train_py=folder / "train.py", locked=locked, folder=folder, caps=task.caps, seed=number)
+            )
+            row["status"] = outcome.status
+            if outcome.status == "finished":
+                row["mae_ev"] = float(np.abs(np.load(folder / "predictions.npy") - labels).mean())
+            else:
+                row["message"] = outcome.message
+        except EditError as error:
+            row["message"] = str(error)
+        row["seconds"] = round(time.monotonic() - began, 2)
+        rows.append(row)
+        with log.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print(number, row["status"], row["mae_ev"], row["seconds"], " ".join(chosen), flush=True)
+
+
+if __name__ == "__main__":
+    main()
