@@ -19,7 +19,7 @@ from memory.edits import EditError, normalised
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from graph.context import Context
@@ -46,7 +46,7 @@ def judge_trial(context: Context, idea: Idea, folder: Path) -> tuple[Score, Deci
     if champion is None or comparison is None:
         return result, None
     lines = code_lines((folder / "train.py").read_text(encoding="utf-8"))
-    return result, _decide(history, comparison, simpler=lines < champion.code_lines)
+    return result, decide_on(history, comparison, simpler=lines < champion.code_lines)
 
 
 def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, text: str, diff: str) -> TrialRecord:
@@ -89,12 +89,23 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
 
 
 def settle(context: Context, idea: Idea) -> DecisionRecord | None:
-    """Decide again on the trial that `idea` has just replicated; None where its outcome does not hang on it.
+    """Decide again on the trial that `idea` has just replicated; None where its outcome does not hang on it."""
+    folder, history = context.folder, context.knowledge.history
+
+    def compare_trials(ours: Sequence[int], theirs: Sequence[int]) -> Comparison:
+        return compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
+
+    return decide_again(history, idea, compare_trials)
+
+
+def decide_again(
+    history: History, idea: Idea, compare_trials: Callable[[Sequence[int], Sequence[int]], Comparison]
+) -> DecisionRecord | None:
+    """Decide again on the trial that `idea` has just replicated, all trainings of both sides averaged.
 
     A near miss is measured against the champion. A kept champion is measured against the one that it replaced: the gain
     that made it champion was the best of several draws, and what another training shows is not.
     """
-    history = context.knowledge.history
     if idea.mode != "replicate" or idea.parent is None or history.trials[idea.number].score is None:
         return None
     trial, champion = history.trials[idea.parent], history.champion
@@ -107,9 +118,8 @@ def settle(context: Context, idea: Idea) -> DecisionRecord | None:
     else:
         return None
     ours, theirs = history.replicates_of(trial.number), history.replicates_of(against.number)
-    folder = context.folder
-    comparison = compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
-    decision = _decide(history, comparison, simpler=trial.code_lines < against.code_lines)
+    comparison = compare_trials(ours, theirs)
+    decision = decide_on(history, comparison, simpler=trial.code_lines < against.code_lines)
     trainings = f"(mean of {len(ours)} trainings against {len(theirs)})"
     outcomes: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
     result, reason = outcomes[decision.kind], f"{decision.reason} {trainings}"
@@ -150,7 +160,7 @@ def champion_against_seed(folder: RunFolder, history: History) -> Decision | Non
     if len(keeps) < 2:
         return None
     ours, theirs = history.replicates_of(keeps[-1]), history.replicates_of(keeps[0])
-    return _decide(
+    return decide_on(
         history, compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
     )
 
@@ -163,7 +173,8 @@ def code_lines(source: str) -> int:
         return len(source.splitlines())
 
 
-def _decide(history: History, comparison: Comparison, *, simpler: bool = False) -> Decision:
+def decide_on(history: History, comparison: Comparison, *, simpler: bool = False) -> Decision:
+    """Apply the keep rule with the seed noise that the history shows."""
     return decide(
         comparison.gain,
         comparison.sampling_error,

@@ -23,6 +23,7 @@ class Plan(Record):
         parent: Trial to start from; None for the baseline.
         axis: Where to change something; `-` where the mode settles it.
         also_from: Trials whose changes are to be joined (combine).
+        changes: What the strategist has in mind, see `memory.history.changes_of`; empty leaves it to the scout.
         why: The reason, for people.
         forced: Whether a plateau forced another mode or axis.
     """
@@ -32,6 +33,7 @@ class Plan(Record):
     parent: int | None
     axis: Axis
     also_from: tuple[int, ...] = ()
+    changes: tuple[str, ...] = ()
     why: str = ""
     forced: bool = False
 

@@ -13,11 +13,17 @@ from memory.records import DecisionRecord, TrialRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memory.records import Entry, Outcome
+    from memory.records import Entry, Idea, Outcome
 
 
 class HistoryError(ValueError):
     """An entry that does not follow from those before it; the message names both."""
+
+
+def changes_of(idea: Idea) -> tuple[str, ...]:
+    """Return the keys of what an idea adds to its parent, see `History.changes_in`."""
+    turned = tuple(f"{name}={value!r}" for name, value in idea.knobs.items())
+    return (*idea.techniques, *turned) or (() if idea.removed else (f"trial {idea.number}",))
 
 
 class History:
@@ -37,6 +43,7 @@ class History:
         self._first_with_code: dict[str, int] = {}
         self._finished_with_code: dict[str, list[int]] = {}
         self._scores: list[float] = []
+        self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
         for entry in entries:
             self.add(entry)
@@ -67,6 +74,7 @@ class History:
                 f"trial {entry.number} edits trial {parent}, which is not recorded: record trial {parent} first"
             )
         self.trials[entry.number] = entry
+        self._changes[entry.number] = self._changes_after(entry.idea)
         self._highest = max(self._highest, entry.number)
         if entry.code_sha:
             self._first_with_code.setdefault(entry.code_sha, entry.number)
@@ -216,6 +224,30 @@ class History:
         for ancestor in self.lineage(number):
             held.update(self.trials[ancestor].idea.knobs)
         return held
+
+    def changes_in(self, number: int) -> tuple[str, ...]:
+        """Return what the trial's code holds beyond the seed's, one key a change, in the order made.
+
+        A technique has its id as key, the value of a knob `NAME=value` beside it, and a change that names neither has
+        `trial N`, after the trial that made it.
+
+        Raises:
+            KeyError: The trial is not recorded.
+        """
+        return self._changes[number]
+
+    def _changes_after(self, idea: Idea) -> tuple[str, ...]:
+        held: dict[str, None] = dict.fromkeys(self._changes[idea.parent]) if idea.parent is not None else {}
+        if idea.mode in ("baseline", "replicate"):
+            return tuple(held)
+        for key in changes_of(idea):
+            if "=" in key:  # a knob has one value
+                name = key.partition("=")[0] + "="
+                held = {other: None for other in held if not other.startswith(name)}
+            held[key] = None
+        for technique in idea.removed:
+            held.pop(technique, None)
+        return tuple(held)
 
     def find_code(self, code_sha: str) -> int | None:
         """Return the first trial with this code, finished or not, None where the code is new."""

@@ -5,11 +5,12 @@ It reads; the only thing it changes is `remember`. What judges (labels, the lock
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memory import crowding
+from memory.edits import knobs
 from memory.records import Crowding, TrialRecord
 
 if TYPE_CHECKING:
@@ -65,10 +66,17 @@ class Knowledge:
         self._journal = journal
         self._trial_folder = trial_folder
         self._residuals: dict[int, np.ndarray] = {}
+        self._knobs: dict[int, dict[str, Any]] = {}
 
     def source(self, number: int) -> str:
         """Return the train.py of trial `number`."""
         return (self._trial_folder(number) / "train.py").read_text(encoding="utf-8")
+
+    def knob_values(self, number: int) -> dict[str, Any]:
+        """Return the top-level constants of trial `number`'s train.py."""
+        if number not in self._knobs:
+            self._knobs[number] = knobs(self.source(number))
+        return self._knobs[number]
 
     def crowding_before(self, idea: Idea, diff: str = "") -> Crowding:
         """Return the two views of crowding that are known before a trial is paid for."""

@@ -6,50 +6,97 @@ left out here; what is merely similar to it is left to crowding.
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
-from memory.edits import knobs
+from memory.history import changes_of
 from memory.records import Idea
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from memory.knowledge import Knowledge
-    from memory.records import TrialRecord
+    from memory.records import Mode, TrialRecord
     from memory.techniques import Technique
-
-MAX_COMBINED = 3  # promising trials that are joined two by two
 
 
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
-    """Return all moves from trial `parent`, each as the idea of trial `number`."""
+    """Return all single moves from trial `parent`, each as the idea of trial `number`."""
     history = knowledge.history
-    present = set(history.techniques_in(parent))
     tried = {
         _signature(trial.idea)
         for trial in history.trials.values()
-        if _same_ground(trial, parent, knowledge) or trial.outcome in ("crashed", "rejected")
+        if trial.outcome in ("crashed", "rejected") or same_ground(trial, parent, knowledge)
     }
+    present = set(history.changes_in(parent))
     found = [
         *_explore(parent, number, present, knowledge),
         *_refine(parent, number, knowledge),
-        *_combine(parent, number, present, knowledge),
         *_ablate(parent, number, knowledge),
     ]
     return tuple(idea for idea in found if _signature(idea) not in tried)
 
 
-def applicable(technique: Technique, present: set[str], techniques: dict[str, Technique]) -> bool:
+def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:
+    """Return one idea that makes the changes of several single moves from the same parent.
+
+    It explores where one of its changes was never tried; where all were, it combines, and names the trials that did.
+    """
+    history = knowledge.history
+    first = ideas[0]
+    by_change: dict[tuple[object, ...], int] = {}
+    for trial in history.trials.values():
+        if trial.score is not None and trial.idea.mode != "replicate":
+            by_change.setdefault(_signature(trial.idea), trial.number)
+            for key in changes_of(trial.idea):
+                by_change.setdefault((key,), trial.number)
+    seen = [by_change.get(_signature(idea), by_change.get((changes_of(idea)[-1],))) for idea in ideas]
+    mode: Mode = "combine" if all(number is not None for number in seen) else "explore"
+    knobs: dict[str, object] = {}
+    for idea in ideas:
+        knobs |= idea.knobs
+    return first.model_copy(
+        update={
+            "mode": mode,
+            "title": " + ".join(idea.title for idea in ideas),
+            "hypothesis": " ".join(idea.hypothesis for idea in ideas),
+            "techniques": tuple(name for idea in ideas for name in idea.techniques),
+            "knobs": knobs,
+            "source": "; ".join(dict.fromkeys(idea.source for idea in ideas)),
+            "also_from": tuple(dict.fromkeys(n for n in seen if n is not None)) if mode == "combine" else (),
+        }
+    )
+
+
+def stand_together(ideas: Sequence[Idea], present: set[str], techniques: Mapping[str, Technique]) -> bool:
+    """Say whether the additions of several moves fit into one file that holds the changes of `present`."""
+    names = [name for idea in ideas for name in idea.techniques]
+    if len(set(names)) < len(names):
+        return False
+    joined = present | set(names)
+    return all(
+        applicable(techniques[name], (joined - {name}), techniques) for name in names if techniques[name].knob is None
+    )
+
+
+def applicable(technique: Technique, present: set[str], techniques: Mapping[str, Technique]) -> bool:
     """Say whether a technique can be added to a file that holds those of `present`."""
     if technique.id in present or not set(technique.requires) <= present:
         return False
-    against = set(technique.conflicts) | {t.id for t in techniques.values() if technique.id in t.conflicts}
-    return not against & present
+    # `load_playbook` makes conflicts symmetric; a technique that was made elsewhere may name them on one side only.
+    return not (set(technique.conflicts) & present) and not any(
+        technique.id in techniques[other].conflicts for other in present if other in techniques
+    )
+
+
+def same_ground(trial: TrialRecord, parent: int, knowledge: Knowledge) -> bool:
+    """Say whether a trial started from `parent` or from a file on its lineage."""
+    return trial.idea.parent is not None and (
+        trial.idea.parent == parent or trial.idea.parent in knowledge.history.lineage(parent)
+    )
 
 
 def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
-    techniques = dict(knowledge.techniques)
+    techniques = knowledge.techniques
     for technique in techniques.values():
         if technique.knob is None and applicable(technique, present, techniques):
             yield Idea(
@@ -65,7 +112,7 @@ def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) 
 
 
 def _refine(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
-    values = knobs(knowledge.source(parent))
+    values = knowledge.knob_values(parent)
     for technique in knowledge.techniques.values():
         if technique.knob is None or technique.knob.name not in values:
             continue
@@ -85,42 +132,10 @@ def _refine(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
                 )
 
 
-def _combine(parent: int, number: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
-    """Join the changes of two trials that looked good alone and are not in the parent."""
-    history, techniques = knowledge.history, dict(knowledge.techniques)
-    promising = [
-        trial
-        for trial in history.trials.values()
-        if (history.decided_gain(trial.number) or 0) > 0
-        and trial.idea.mode in ("explore", "refine")
-        and history.outcome(trial.number) in ("discarded", "near-miss")
-        and not set(trial.idea.techniques) & present
-        and all(applicable(techniques[t], present, techniques) for t in trial.idea.techniques if t in techniques)
-    ]
-    promising.sort(key=lambda trial: -(trial.z or 0))
-    for first, second in combinations(promising[:MAX_COMBINED], 2):
-        joined = (*first.idea.techniques, *second.idea.techniques)
-        clash = not all(applicable(techniques[t], present | set(joined) - {t}, techniques) for t in joined)
-        if clash or len(set(joined)) < len(joined) or first.idea.knobs.keys() & second.idea.knobs.keys():
-            continue
-        yield Idea(
-            number=number,
-            mode="combine",
-            axis=first.idea.axis,
-            title=f"{first.idea.title} + {second.idea.title}",
-            hypothesis=f"trials {first.number} and {second.number} both gained a little; their changes may add up",
-            techniques=joined,
-            knobs=first.idea.knobs | second.idea.knobs,
-            source=f"{first.idea.source}; {second.idea.source}",
-            parent=parent,
-            also_from=(first.number, second.number),
-        )
-
-
 def _ablate(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
     """Take out one technique that the parent holds: does it still carry its weight beside the others?"""
-    present = [t for t in knowledge.history.techniques_in(parent) if t in knowledge.techniques]
-    for name in present[:-1]:  # the last one was just decided on
+    present = [t for t in knowledge.history.changes_in(parent) if t in knowledge.techniques]
+    for name in present:
         technique = knowledge.techniques[name]
         needed = any(name in knowledge.techniques[other].requires for other in present)
         if technique.knob is None and not needed:
@@ -146,19 +161,12 @@ def _bracketed(name: str, value: object, now: object, parent: int, knowledge: Kn
         return False
     for trial in knowledge.history.trials.values():
         tried = trial.idea.knobs.get(name)
-        if not isinstance(tried, int | float) or trial.gain is None or trial.gain > 0:
+        if not isinstance(tried, int | float) or trial.gain is None or trial.gain > 0 or len(trial.idea.techniques) > 1:
             continue
         same_way = now < tried <= value or value <= tried < now
-        if same_way and _same_ground(trial, parent, knowledge):
+        if same_way and same_ground(trial, parent, knowledge):
             return True
     return False
-
-
-def _same_ground(trial: TrialRecord, parent: int, knowledge: Knowledge) -> bool:
-    """Say whether a trial started from `parent` or from a file on its lineage that holds the same techniques."""
-    return trial.idea.parent is not None and (
-        trial.idea.parent == parent or trial.idea.parent in knowledge.history.lineage(parent)
-    )
 
 
 def _signature(idea: Idea) -> tuple[object, ...]:

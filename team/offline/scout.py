@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graph.roles import RoleError
+from memory.history import changes_of
 from memory.records import Idea
-from team.offline.moves import moves
+from team.offline.moves import join, moves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class PlaybookScout:
                 axis="-",
                 title="seed",
                 hypothesis="The seed as it is: what every idea is measured against.",
-                source="crystal_seed" if knowledge.task.name == "band-gap" else knowledge.task.name,
+                source="the seed folder",
                 proposed_by=NAME,
                 why=plan.why,
             )
@@ -56,11 +57,11 @@ class PlaybookScout:
                 )
             ]
         assert plan.parent is not None
-        found = [
-            idea.model_copy(update={"proposed_by": NAME, "why": plan.why})
-            for idea in moves(plan.parent, plan.number, knowledge)
-            if idea.mode == plan.mode and idea.axis == plan.axis
-        ]
+        offered = moves(plan.parent, plan.number, knowledge)
+        found = [idea for idea in offered if idea.mode == plan.mode and idea.axis == plan.axis]
+        if plan.changes:
+            parts = [i for i in offered if not i.removed and set(changes_of(i)) <= set(plan.changes)]
+            found = [join(parts, knowledge)] if parts else []
         if not found:
             raise RoleError(f"the playbook has nothing left to {plan.mode} on axis {plan.axis} of trial {plan.parent}")
-        return found
+        return [idea.model_copy(update={"proposed_by": NAME, "why": plan.why}) for idea in found]

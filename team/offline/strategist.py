@@ -1,8 +1,9 @@
 """The strategist without a model: which mode, which parent, which axis, and which of the scout's proposals to pay for.
 
-Gains are weighed relative to the champion's score. Each move has a prior from the literature's evidence; what was
-measured on its axis in this run moves it; a draw from what is left uncertain decides (Thompson 1933). Crowding costs,
-and a plateau forces another mode, axis or parent.
+It believes what the literature says of each change until the run's own trials say otherwise (`memory.belief`), draws
+once from what is left uncertain, and takes the best step under that draw (Thompson 1933): from the champion or from
+another file that may be as good, one change or several that should add up. Crowding costs, and a plateau forces
+another mode or axis.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation_locked.keep_rule import MAX_REPLICATES
+from evaluation_locked.metrics import METRICS
+from evaluation_locked.noise import PRIOR_SEED_NOISE, pooled_seed_noise
 from graph.roles import RoleError
 from graph.state import Plan
+from memory.belief import Belief, Prior
+from memory.history import changes_of
 from memory.records import AXES
-from team.offline.moves import moves
+from team.offline.moves import join, moves, stand_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,18 +35,28 @@ if TYPE_CHECKING:
 
 # Expected gain and its spread, relative to the score, by the playbook's evidence (++, +, 0, ?). Element-pair edges and
 # space groups each gained 2-3 % of the score in the journal of arXiv 2606.29717; most other changes gained nothing.
-PRIOR = {2: (0.03, 0.025), 1: (0.006, 0.015), 0: (0.0, 0.01), -1: (-0.01, 0.015)}
-KNOB_DISCOUNT = 0.5
-ABLATION = (-0.004, 0.01)
-AXIS_SPREAD, TRIAL_SPREAD = 0.015, 0.03
-CROWDING_COST = 0.03  # of the score, for a duplicate; nothing below half crowded
+PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
+KNOB_SPREAD = 0.015
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
-PLATEAU_ROUNDS = 5
-LUCK_ROUNDS = 3
 
 
+@dataclass(frozen=True)
 class OfflineStrategist:
-    """Chooses by figures alone."""
+    """Chooses by figures alone.
+
+    Attributes:
+        max_changes: New changes that one trial may make; the belief tells them apart afterwards.
+        other_parents: Files beside the champion from which a step may start.
+        crowding_cost: Log score that a proposal loses for being a duplicate in words; nothing below half crowded.
+        plateau_rounds: Rounds without a keep after which the worn mode and axis are closed.
+        luck_rounds: Rounds without a keep after which a champion that was trained once is trained again.
+    """
+
+    max_changes: int = 3
+    other_parents: int = 2
+    crowding_cost: float = 0.03
+    plateau_rounds: int = 5
+    luck_rounds: int = 3
 
     def plan(self, number: int, knowledge: Knowledge) -> Plan:
         """Return the plan of trial `number`.
@@ -59,10 +75,11 @@ class OfflineStrategist:
 
     def choose(self, plan: Plan, proposals: Sequence[tuple[Idea, Crowding]], knowledge: Knowledge) -> int:
         """Return the position of the proposal with the best draw, less what crowding costs."""
+        drawn = _draw(_belief(knowledge), plan.number, knowledge)
 
         def worth(proposal: tuple[Idea, Crowding]) -> float:
             idea, crowding = proposal
-            return _draw(idea, knowledge) - CROWDING_COST * 2 * max(0.0, (crowding.text or 0.0) - 0.5)
+            return _worth(idea, drawn) - self.crowding_cost * 2 * max(0.0, (crowding.text or 0.0) - 0.5)
 
         return max(range(len(proposals)), key=lambda i: worth(proposals[i]))
 
@@ -73,31 +90,35 @@ class OfflineStrategist:
         def again(parent: int, why: str) -> Plan:
             return Plan(number=number, mode="replicate", parent=parent, axis="-", why=why)
 
+        attempts = Counter(t.idea.parent for t in history.trials.values() if t.idea.mode == "replicate")
         for trial in history.trials.values():
-            attempts = sum(
-                t.idea.mode == "replicate" and t.idea.parent == trial.number for t in history.trials.values()
-            )
-            if history.outcome(trial.number) == "near-miss" and attempts < MAX_REPLICATES - 1:
+            if history.outcome(trial.number) == "near-miss" and attempts[trial.number] < MAX_REPLICATES - 1:
                 return again(trial.number, f"trial {trial.number} is a near miss: once more before it is decided")
         if not history.seed_noise_groups():
             return again(champion.number, "no file was trained twice yet: how large is the noise between seeds?")
         once = len(history.replicates_of(champion.number)) == 1
-        if once and history.rounds_since_keep >= LUCK_ROUNDS:
+        if once and history.rounds_since_keep >= self.luck_rounds:
             return again(champion.number, f"nothing beat trial {champion.number} for a while: was its gain luck?")
         return None
 
     def _search(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan:
+        belief = _belief(knowledge)
+        drawn = _draw(belief, number, knowledge)
+        rng = _rng(number, knowledge, "parents")
+        offers: list[tuple[float, Idea]] = []
+        for parent in self._parents(champion, knowledge, belief):
+            behind, uncertain = belief.value(parent, champion.number)
+            start = behind + uncertain * float(rng.standard_normal())
+            singles = moves(parent, number, knowledge)
+            offers += [(start + _worth(idea, drawn), idea) for idea in singles]
+            if (bundle := self._bundle(singles, drawn, knowledge)) is not None:
+                offers.append((start + _worth(bundle, drawn), bundle))
         history = knowledge.history
-        plateau = history.rounds_since_keep >= PLATEAU_ROUNDS
-        offers = list(moves(champion.number, number, knowledge))
         forced = ""
-        if plateau:
-            recent = [t for t in history.trials.values() if t.gain is not None][-PLATEAU_ROUNDS:]
+        if history.rounds_since_keep >= self.plateau_rounds:
+            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
             worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
-            other = _other_parent(champion, knowledge)
-            if other is not None:
-                offers += moves(other, number, knowledge)
-            fresh = [idea for idea in offers if not worn or (idea.mode, idea.axis) != worn[0][0]]
+            fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
             if fresh and len(fresh) < len(offers):
                 offers = fresh
                 forced = (
@@ -107,62 +128,101 @@ class OfflineStrategist:
             raise RoleError(
                 "the playbook has nothing left that was not tried; write further techniques, or set a model"
             )
-        best = max(offers, key=lambda idea: _draw(idea, knowledge))
-        mean, spread = _expectation(best, knowledge)
+        _, best = max(offers, key=lambda offer: offer[0])
+        mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
             mode=best.mode,
             parent=best.parent,
             axis=best.axis,
             also_from=best.also_from,
+            changes=changes_of(best) if len(best.techniques) > 1 else (),
             forced=bool(forced),
             why=f"{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
         )
 
+    def _parents(self, champion: TrialRecord, knowledge: Knowledge, belief: Belief) -> list[int]:
+        """Return the champion, and the files beside it that are most probably as good."""
+        history = knowledge.history
+        lineage = set(history.lineage(champion.number))
+        others: dict[str, tuple[float, int]] = {}
+        for trial in history.trials.values():
+            if trial.score is None or trial.number in lineage or trial.code_sha == champion.code_sha:
+                continue
+            if history.outcome(trial.number) in ("set-aside", "crashed", "replicate"):
+                continue
+            behind, uncertain = belief.value(trial.number, champion.number)
+            others.setdefault(trial.code_sha, (behind + uncertain, trial.number))
+        best = sorted(others.values(), reverse=True)[: self.other_parents]
+        return [champion.number, *(number for reach, number in best if reach > 0)]
 
-def _other_parent(champion: TrialRecord, knowledge: Knowledge) -> int | None:
-    """Return the best trial that did not become champion and lost by no more than its interval, if any."""
-    beaten = [
-        trial
-        for trial in knowledge.history.trials.values()
-        if trial.champion == champion.number and trial.gain_high is not None and trial.gain_high > 0
-    ]
-    return max(beaten, key=lambda trial: knowledge.history.decided_gain(trial.number) or 0.0).number if beaten else None
-
-
-def _expectation(idea: Idea, knowledge: Knowledge) -> tuple[float, float]:
-    """Return mean and spread of the gain that an idea promises, relative to the champion's score."""
-    if idea.mode == "ablate":
-        mean, spread = ABLATION
-    elif idea.mode == "combine":
-        gains = [_relative_gain(knowledge.history, n) or 0.0 for n in idea.also_from]
-        mean, spread = 0.5 * sum(gains), PRIOR[1][1]  # half: what looked good was partly luck
-    else:
-        technique = knowledge.techniques[idea.techniques[0]]
-        mean, spread = PRIOR[technique.evidence if knowledge.n_train >= technique.min_crystals else -1]
-        mean -= TIME_COST * math.log2(technique.time_factor)
-        if idea.mode == "refine":
-            mean, spread = KNOB_DISCOUNT * mean, KNOB_DISCOUNT * spread
-    seen = [
-        gain
-        for trial in knowledge.history.trials.values()
-        if trial.idea.axis == idea.axis and (gain := _relative_gain(knowledge.history, trial.number)) is not None
-    ]
-    # Posterior of the axis's own offset, normal with known variances.
-    shrink = AXIS_SPREAD**2 / (AXIS_SPREAD**2 + TRIAL_SPREAD**2 / len(seen)) if seen else 0.0
-    offset = shrink * float(np.mean(np.clip(seen, -0.05, 0.05))) if seen else 0.0
-    return mean + offset, math.sqrt(spread**2 + AXIS_SPREAD**2 * (1 - shrink))
+    def _bundle(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
+        """Join the best additions under the draw that fit into one file; None where there are not two."""
+        additions = [(worth, idea) for idea in singles if not idea.removed and (worth := _worth(idea, drawn)) > 0]
+        additions.sort(key=lambda item: -item[0])
+        chosen: list[Idea] = []
+        for _, idea in additions:
+            if len(chosen) == self.max_changes:
+                break
+            present = set(knowledge.history.changes_in(idea.parent)) if idea.parent is not None else set()
+            if stand_together([*chosen, idea], present, knowledge.techniques):
+                chosen.append(idea)
+        return join(chosen, knowledge) if len(chosen) > 1 else None
 
 
-def _draw(idea: Idea, knowledge: Knowledge) -> float:
-    """Return one draw of the gain; the same idea in the same round draws the same, wherever it is asked."""
-    mean, spread = _expectation(idea, knowledge)
-    key = f"{knowledge.seed}/{idea.number}/{idea.parent}/{idea.title}".encode()
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
-    return mean + spread * float(rng.standard_normal())
+def _belief(knowledge: Knowledge) -> Belief:
+    """Return what the trials so far say of every change that the playbook offers."""
+    techniques = knowledge.techniques
+    by_knob = {technique.knob.name: technique for technique in techniques.values() if technique.knob is not None}
+
+    def prior(key: str) -> Prior:
+        if key in techniques:
+            technique = techniques[key]
+            if technique.knob is not None:
+                return Prior(0.0, KNOB_SPREAD / 2, technique.axis)
+            mean, spread = PRIOR[technique.evidence if knowledge.n_train >= technique.min_crystals else -1]
+            return Prior(mean - TIME_COST * math.log2(technique.time_factor), spread, technique.axis)
+        knob = by_knob.get(key.partition("=")[0])
+        if knob is not None:
+            return Prior(0.5 * PRIOR[knob.evidence][0], KNOB_SPREAD, knob.axis)
+        if key.startswith("trial "):
+            return Prior(*PRIOR[0], knowledge.history.trials[int(key[6:])].idea.axis)
+        return Prior(*PRIOR[0], "-")
+
+    keys = [key for key, technique in techniques.items() if technique.knob is None]
+    for technique in techniques.values():
+        if technique.knob is not None:
+            keys += [technique.id, *(f"{technique.knob.name}={value!r}" for value in technique.knob.values)]
+    return Belief(knowledge.history, keys, prior, _seed_noise(knowledge.history))
 
 
-def _relative_gain(history: History, number: int) -> float | None:
-    gain, score = history.decided_gain(number), history.trials[number].score
-    return None if gain is None or score is None else gain / max(abs(score.value), 1e-12)
+def _seed_noise(history: History) -> float:
+    """Return the seed noise of a log score, as far as replicates tell."""
+    champion = history.champion
+    if champion is None or champion.score is None:
+        return PRIOR_SEED_NOISE
+    perfect = 0.0 if METRICS[champion.score.metric].better == "lower" else 1.0
+    typical = abs(perfect - (history.mean_score(champion.number) or 0.0)) or 1.0
+    return pooled_seed_noise(history.seed_noise_groups(), typical) / typical
+
+
+def _rng(number: int, knowledge: Knowledge, what: str) -> np.random.Generator:
+    key = f"{knowledge.seed}/{number}/{what}".encode()
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
+
+
+def _draw(belief: Belief, number: int, knowledge: Knowledge) -> dict[str, float]:
+    """Return one draw of all gains; the same round draws the same, wherever it is asked."""
+    return belief.draw(_rng(number, knowledge, "gains"))
+
+
+def _worth(idea: Idea, drawn: dict[str, float]) -> float:
+    return sum(drawn.get(key, 0.0) for key in changes_of(idea)) - sum(drawn.get(name, 0.0) for name in idea.removed)
+
+
+def _expectation(idea: Idea, belief: Belief) -> tuple[float, float]:
+    if idea.removed:
+        mean, spread = belief.gain(idea.removed)
+        return -mean, spread
+    return belief.gain(changes_of(idea))
