@@ -124,8 +124,6 @@ class Belief:
 
     def draw(self, rng: np.random.Generator) -> dict[str, float]:
         """Return one joint draw of the gains of all changes."""
-        # The eigenvalues of a posterior covariance may be a little below zero; Cholesky would refuse them.
-        values, vectors = np.linalg.eigh(self._covariance)
-        z = rng.standard_normal(len(values))
-        drawn = self._mean + vectors @ (np.sqrt(np.clip(values, 0.0, None)) * z)
+        jitter = 1e-9 * np.eye(len(self._mean))  # rounding leaves a posterior covariance a little indefinite
+        drawn = self._mean + np.linalg.cholesky(self._covariance + jitter) @ rng.standard_normal(len(self._mean))
         return dict(zip(self._column, drawn.tolist(), strict=True))

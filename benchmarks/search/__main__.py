@@ -14,6 +14,9 @@ import json
 import multiprocessing
 import os
 import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small, and replays run side by side
+
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -106,7 +109,9 @@ def main() -> None:
             counts = np.array([d[1:] for d in done], dtype=float)
             results[name] = {"mean_mae_ev": curve.mean(0).tolist(), "counts": counts.mean(0).tolist()}
             cells = "".join(
-                f"{curve[:, n - 1].mean():>10.4f} ±{1.96 * curve[:, n - 1].std() / np.sqrt(len(curve)):.4f}"[:17].rjust(17)
+                f"{curve[:, n - 1].mean():>10.4f} ±{1.96 * curve[:, n - 1].std() / np.sqrt(len(curve)):.4f}"[:17].rjust(
+                    17
+                )
                 for n in SHOWN
             )
             kept, false, repeats = counts.mean(0)

@@ -1,6 +1,6 @@
 """Turn a folder of `benchmarks.search.record` into the table that is shipped.
 
-    python -m benchmarks.search.pack FOLDER
+python -m benchmarks.search.pack FOLDER
 """
 
 from __future__ import annotations

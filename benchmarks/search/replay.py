@@ -17,7 +17,6 @@ from evaluation_locked.keep_rule import KEEP_Z
 from evaluation_locked.scorer import Comparison, Score
 from graph import judging
 from graph.roles import RoleError
-from memory import crowding
 from memory.embedding import LocalEmbedder
 from memory.history import History
 from memory.records import Crowding, Idea, TrialRecord
@@ -151,7 +150,7 @@ class House:
     def propose(self) -> tuple[frozenset[str], bool]:
         number, knowledge = self.history.next_number, cast("Knowledge", self)
         plan = self._strategist.plan(number, knowledge)
-        proposals = [(idea, self._crowding(idea)) for idea in self._scout.propose(plan, knowledge)]
+        proposals = [(idea, self.crowding_before(idea)) for idea in self._scout.propose(plan, knowledge)]
         position = 0 if len(proposals) == 1 else self._strategist.choose(plan, proposals, knowledge)
         self._idea = idea = proposals[position][0]
         self._sets[number] = self._changes(idea)
@@ -226,7 +225,7 @@ class House:
             n_champion=len(theirs),
         )
 
-    def _crowding(self, idea: Idea) -> Crowding:
+    def crowding_before(self, idea: Idea) -> Crowding:
         if not self._text_view or not len(self._vectors):
             return Crowding(text=0.0)
         similar = np.sort(np.clip(self._vectors @ _embed(idea.text), 0.0, 1.0))[-5:]

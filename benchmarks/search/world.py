@@ -175,13 +175,17 @@ def main() -> None:
     ceiling = 1 - noise / np.var(recorded)
     order = np.corrcoef(np.argsort(np.argsort(recorded)), np.argsort(np.argsort(foretold)))[0, 1]
     print(f"{len(table.design)} trainings of {len(recorded)} sets of {len(table.names)} changes")
-    print(f"MAE {table.mae_ev.min():.4f} to {table.mae_ev.max():.4f} eV, seed noise {world.seed_noise:.2%} of the score")
+    print(
+        f"MAE {table.mae_ev.min():.4f} to {table.mae_ev.max():.4f} eV, seed noise {world.seed_noise:.2%} of the score"
+    )
     scales = ", ".join(f"{value:.4f}" for value in np.exp(world.parameters))
     print(f"scales of log MAE: constant, one change, a pair: {scales}")
     print(f"left-out sets: variance explained {explained:.2f} of at most {ceiling:.2f}, rank correlation {order:.2f}")
     rng = np.random.default_rng(0)
     drawn = [np.log(np.abs(world.train(frozenset(), rng)).mean()) for _ in range(400)]
-    print(f"seed noise of the world at the seed {np.std(drawn):.2%}, bias {np.mean(drawn) - np.log(world.true_mae(frozenset())):+.2%}")
+    print(
+        f"seed noise of the world at the seed {np.std(drawn):.2%}, bias {np.mean(drawn) - np.log(world.true_mae(frozenset())):+.2%}"
+    )
 
 
 if __name__ == "__main__":

@@ -15,42 +15,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from memory.knowledge import Knowledge
-    from memory.records import Mode, TrialRecord
+    from memory.records import Mode
     from memory.techniques import Technique
 
 
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return all single moves from trial `parent`, each as the idea of trial `number`."""
     history = knowledge.history
-    tried = {
-        _signature(trial.idea)
-        for trial in history.trials.values()
-        if trial.outcome in ("crashed", "rejected") or same_ground(trial, parent, knowledge)
-    }
+    lineage = {parent, *history.lineage(parent)}
+    here = [trial for trial in history.trials.values() if trial.idea.parent in lineage]
+    tried = {_signature(trial.idea) for trial in here}
+    tried |= {_signature(t.idea) for t in history.trials.values() if t.outcome in ("crashed", "rejected")}
+    lost = [trial.idea for trial in here if trial.gain is not None and trial.gain <= 0]
     present = set(history.changes_in(parent))
     found = [
         *_explore(parent, number, present, knowledge),
-        *_refine(parent, number, knowledge),
+        *_refine(parent, number, lost, knowledge),
         *_ablate(parent, number, knowledge),
     ]
     return tuple(idea for idea in found if _signature(idea) not in tried)
 
 
 def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:
-    """Return one idea that makes the changes of several single moves from the same parent.
+    """Return one idea that makes the changes of several single moves from the same parent, additions or removals.
 
-    It explores where one of its changes was never tried; where all were, it combines, and names the trials that did.
+    It explores where one of its additions was never tried; where all were, it combines, and names the trials that did.
+    Removals simplify.
     """
-    history = knowledge.history
     first = ideas[0]
-    by_change: dict[tuple[object, ...], int] = {}
-    for trial in history.trials.values():
+    made: dict[str, int] = {}
+    for trial in knowledge.history.trials.values():
         if trial.score is not None and trial.idea.mode != "replicate":
-            by_change.setdefault(_signature(trial.idea), trial.number)
             for key in changes_of(trial.idea):
-                by_change.setdefault((key,), trial.number)
-    seen = [by_change.get(_signature(idea), by_change.get((changes_of(idea)[-1],))) for idea in ideas]
-    mode: Mode = "combine" if all(number is not None for number in seen) else "explore"
+                made.setdefault(key, trial.number)
+    seen = [] if first.removed else [made.get(changes_of(idea)[-1]) for idea in ideas]
+    mode: Mode = "simplify" if first.removed else "explore" if None in seen else "combine"
     knobs: dict[str, object] = {}
     for idea in ideas:
         knobs |= idea.knobs
@@ -60,6 +59,7 @@ def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:
             "title": " + ".join(idea.title for idea in ideas),
             "hypothesis": " ".join(idea.hypothesis for idea in ideas),
             "techniques": tuple(name for idea in ideas for name in idea.techniques),
+            "removed": tuple(name for idea in ideas for name in idea.removed),
             "knobs": knobs,
             "source": "; ".join(dict.fromkeys(idea.source for idea in ideas)),
             "also_from": tuple(dict.fromkeys(n for n in seen if n is not None)) if mode == "combine" else (),
@@ -73,32 +73,19 @@ def stand_together(ideas: Sequence[Idea], present: set[str], techniques: Mapping
     if len(set(names)) < len(names):
         return False
     joined = present | set(names)
-    return all(
-        applicable(techniques[name], (joined - {name}), techniques) for name in names if techniques[name].knob is None
-    )
+    return all(applicable(techniques[name], joined - {name}) for name in names if techniques[name].knob is None)
 
 
-def applicable(technique: Technique, present: set[str], techniques: Mapping[str, Technique]) -> bool:
+def applicable(technique: Technique, present: set[str]) -> bool:
     """Say whether a technique can be added to a file that holds those of `present`."""
     if technique.id in present or not set(technique.requires) <= present:
         return False
-    # `load_playbook` makes conflicts symmetric; a technique that was made elsewhere may name them on one side only.
-    return not (set(technique.conflicts) & present) and not any(
-        technique.id in techniques[other].conflicts for other in present if other in techniques
-    )
-
-
-def same_ground(trial: TrialRecord, parent: int, knowledge: Knowledge) -> bool:
-    """Say whether a trial started from `parent` or from a file on its lineage."""
-    return trial.idea.parent is not None and (
-        trial.idea.parent == parent or trial.idea.parent in knowledge.history.lineage(parent)
-    )
+    return not set(technique.conflicts) & present  # `load_playbook` makes conflicts symmetric
 
 
 def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
-    techniques = knowledge.techniques
-    for technique in techniques.values():
-        if technique.knob is None and applicable(technique, present, techniques):
+    for technique in knowledge.techniques.values():
+        if technique.knob is None and applicable(technique, present):
             yield Idea(
                 number=number,
                 mode="explore",
@@ -111,14 +98,14 @@ def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) 
             )
 
 
-def _refine(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
+def _refine(parent: int, number: int, lost: Sequence[Idea], knowledge: Knowledge) -> Iterator[Idea]:
     values = knowledge.knob_values(parent)
     for technique in knowledge.techniques.values():
         if technique.knob is None or technique.knob.name not in values:
             continue
         name, now = technique.knob.name, values[technique.knob.name]
         for value in technique.knob.values:
-            if value != now and not _bracketed(name, value, now, parent, knowledge):
+            if value != now and not _bracketed(name, value, now, lost):
                 yield Idea(
                     number=number,
                     mode="refine",
@@ -155,16 +142,14 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _bracketed(name: str, value: object, now: object, parent: int, knowledge: Knowledge) -> bool:
-    """Say whether a knob was already turned this way on this ground, less far, and lost."""
+def _bracketed(name: str, value: object, now: object, lost: Sequence[Idea]) -> bool:
+    """Say whether a knob was already turned this way on this ground, less far or as far, and lost."""
     if not isinstance(value, int | float) or not isinstance(now, int | float):
         return False
-    for trial in knowledge.history.trials.values():
-        tried = trial.idea.knobs.get(name)
-        if not isinstance(tried, int | float) or trial.gain is None or trial.gain > 0 or len(trial.idea.techniques) > 1:
-            continue
-        same_way = now < tried <= value or value <= tried < now
-        if same_way and same_ground(trial, parent, knowledge):
+    for idea in lost:
+        tried = idea.knobs.get(name)
+        alone = len(idea.techniques) == 1  # beside other changes it is not known which of them lost
+        if alone and isinstance(tried, int | float) and (now < tried <= value or value <= tried < now):
             return True
     return False
 

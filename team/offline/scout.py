@@ -60,7 +60,10 @@ class PlaybookScout:
         offered = moves(plan.parent, plan.number, knowledge)
         found = [idea for idea in offered if idea.mode == plan.mode and idea.axis == plan.axis]
         if plan.changes:
-            parts = [i for i in offered if not i.removed and set(changes_of(i)) <= set(plan.changes)]
+            wanted = set(plan.changes)
+            adds = plan.mode != "simplify"
+            parts = [i for i in offered if (set(changes_of(i)) if adds else set(i.removed)) <= wanted]
+            parts = [i for i in parts if bool(i.removed) != adds]
             found = [join(parts, knowledge)] if parts else []
         if not found:
             raise RoleError(f"the playbook has nothing left to {plan.mode} on axis {plan.axis} of trial {plan.parent}")

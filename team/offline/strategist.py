@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # space groups each gained 2-3 % of the score in the journal of arXiv 2606.29717; most other changes gained nothing.
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
+JOINED = ("combine", "simplify")
+LOOKED_AT = 8  # best offers under the draw whose crowding is measured
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
 
 
@@ -77,11 +79,12 @@ class OfflineStrategist:
         """Return the position of the proposal with the best draw, less what crowding costs."""
         drawn = _draw(_belief(knowledge), plan.number, knowledge)
 
-        def worth(proposal: tuple[Idea, Crowding]) -> float:
-            idea, crowding = proposal
-            return _worth(idea, drawn) - self.crowding_cost * 2 * max(0.0, (crowding.text or 0.0) - 0.5)
+        worths = [_worth(idea, drawn) - self._cost(crowding) for idea, crowding in proposals]
+        return worths.index(max(worths))
 
-        return max(range(len(proposals)), key=lambda i: worth(proposals[i]))
+    def _cost(self, crowding: Crowding) -> float:
+        """Return what crowding costs an idea in log score: nothing up to half crowded, all of it for a duplicate."""
+        return self.crowding_cost * 2 * max(0.0, max(crowding.text or 0.0, crowding.code or 0.0) - 0.5)
 
     def _replicate(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan | None:
         """Plan a replicate where the next decision needs one."""
@@ -111,8 +114,8 @@ class OfflineStrategist:
             start = behind + uncertain * float(rng.standard_normal())
             singles = moves(parent, number, knowledge)
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
-            if (bundle := self._bundle(singles, drawn, knowledge)) is not None:
-                offers.append((start + _worth(bundle, drawn), bundle))
+            joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
+            offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
         history = knowledge.history
         forced = ""
         if history.rounds_since_keep >= self.plateau_rounds:
@@ -128,7 +131,8 @@ class OfflineStrategist:
             raise RoleError(
                 "the playbook has nothing left that was not tried; write further techniques, or set a model"
             )
-        _, best = max(offers, key=lambda offer: offer[0])
+        offers.sort(key=lambda offer: -offer[0])
+        best = max(offers[:LOOKED_AT], key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
         mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
@@ -136,7 +140,7 @@ class OfflineStrategist:
             parent=best.parent,
             axis=best.axis,
             also_from=best.also_from,
-            changes=changes_of(best) if len(best.techniques) > 1 else (),
+            changes=(*changes_of(best), *best.removed) if best.mode in JOINED or len(best.techniques) > 1 else (),
             forced=bool(forced),
             why=f"{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
@@ -157,7 +161,7 @@ class OfflineStrategist:
         best = sorted(others.values(), reverse=True)[: self.other_parents]
         return [champion.number, *(number for reach, number in best if reach > 0)]
 
-    def _bundle(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
+    def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
         """Join the best additions under the draw that fit into one file; None where there are not two."""
         additions = [(worth, idea) for idea in singles if not idea.removed and (worth := _worth(idea, drawn)) > 0]
         additions.sort(key=lambda item: -item[0])
@@ -169,6 +173,12 @@ class OfflineStrategist:
             if stand_together([*chosen, idea], present, knowledge.techniques):
                 chosen.append(idea)
         return join(chosen, knowledge) if len(chosen) > 1 else None
+
+
+def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
+    """Join the removals that the draw calls no loss; None where there are not two."""
+    removals = [idea for idea in singles if idea.removed and _worth(idea, drawn) > 0]
+    return join(removals, knowledge) if len(removals) > 1 else None
 
 
 def _belief(knowledge: Knowledge) -> Belief:

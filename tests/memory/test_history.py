@@ -117,3 +117,21 @@ def test_the_truth_is_read_without_chroma_or_networkx() -> None:
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_changes_add_up_along_the_lineage() -> None:
+    history = History(
+        [
+            trial(0, 0.5, "kept"),
+            trial(1, 0.4, parent=0, techniques=("film", "width"), knobs={"WIDTH": 96}),
+            trial(2, 0.4, parent=1, techniques=("width",), knobs={"WIDTH": 48}),
+            trial(3, 0.4, parent=2, mode="ablate", removed=("film",)),
+            trial(4, 0.4, "replicate", mode="replicate", parent=3),
+            trial(5, 0.4, parent=4),
+        ]
+    )
+    assert history.changes_in(0) == ()
+    assert history.changes_in(1) == ("film", "width", "WIDTH=96")
+    assert history.changes_in(2) == ("film", "width", "WIDTH=48"), "a knob has one value"
+    assert history.changes_in(3) == history.changes_in(4) == ("width", "WIDTH=48")
+    assert history.changes_in(5) == ("width", "WIDTH=48", "trial 5"), "an idea without a name goes by its trial"

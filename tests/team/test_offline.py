@@ -11,17 +11,17 @@ from evaluation_locked.task import load_task
 from graph.roles import RoleError
 from graph.state import Plan
 from memory.edits import apply_edits, knobs, normalised
-from memory.history import History
+from memory.history import History, changes_of
 from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
 from memory.knowledge import Knowledge
 from memory.records import Crowding, Idea, TrialRecord
 from memory.techniques import load_playbook
 from team.offline.coder import PlaybookCoder
-from team.offline.moves import moves
+from team.offline.moves import join, moves
 from team.offline.reviewer import StaticReviewer
 from team.offline.scout import PlaybookScout
-from team.offline.strategist import PLATEAU_ROUNDS, OfflineStrategist
+from team.offline.strategist import OfflineStrategist
 from team.running import shipped_seed_folder
 from tests.memory.builders import trial
 
@@ -101,6 +101,52 @@ def test_the_same_memory_gives_the_same_plan_and_choice(knowledge: Callable[...,
     assert all(idea.mode == first.mode and idea.axis == first.axis for idea, _ in proposals)
 
 
+def test_one_trial_may_make_several_changes_that_fit_together(knowledge: Callable[..., Knowledge]) -> None:
+    joined = 0
+    for number in range(2, 12):
+        known = knowledge(BASELINE, AGAIN)
+        plan = OfflineStrategist(max_changes=3).plan(number, known)
+        (idea, *others) = PlaybookScout().propose(plan, known)
+        if not plan.changes:
+            continue
+        joined += 1
+        assert not others and set(changes_of(idea)) == set(plan.changes)
+        assert idea.title.count(" + ") == len(idea.techniques) - 1 <= 2
+        clashing = {c for name in idea.techniques for c in known.techniques[name].conflicts}
+        assert not clashing & set(idea.techniques)
+        StaticReviewer().review(idea, SOURCE, PlaybookCoder().edit(idea, known, ""), known)
+    assert joined >= 5
+    alone = OfflineStrategist(max_changes=1)
+    assert not any(alone.plan(number, knowledge(BASELINE, AGAIN)).changes for number in range(2, 12))
+
+
+def test_what_was_learned_beside_other_changes_is_known_alone(knowledge: Callable[..., Knowledge]) -> None:
+    """Two trials share a technique and both lost; it is drawn less often than a like one that nobody tried."""
+    shared = [
+        record(2, 0.60, "discarded", -0.1, techniques=("film", "clamp-zero"), title="a"),
+        record(3, 0.60, "discarded", -0.1, techniques=("film", "band-filling"), title="b"),
+    ]
+    known = knowledge(BASELINE, AGAIN, *shared)
+    plans = [OfflineStrategist(other_parents=0).plan(number, known) for number in range(4, 34)]
+    proposed = [name for plan in plans for idea in PlaybookScout().propose(plan, known) for name in plan.changes]
+    assert proposed.count("film") < proposed.count("swiglu")
+
+
+def test_removals_that_cost_nothing_are_joined(knowledge: Callable[..., Knowledge]) -> None:
+    names = ("clamp-zero", "film", "band-filling")
+    source = SOURCE
+    for name in names:
+        source = apply_edits(source, knowledge().techniques[name].edits)
+    kept = record(2, 0.5, "kept", 0.0, techniques=names, title="all three")
+    known = knowledge(BASELINE, AGAIN, kept, sources={2: source})
+    pieces = [idea for idea in moves(2, 3, known) if idea.mode == "ablate"]
+    assert {idea.removed for idea in pieces} == {(name,) for name in names}
+    both = join(pieces[:2], known)
+    assert both.mode == "simplify" and both.removed == tuple(p.removed[0] for p in pieces[:2])
+    plan = Plan(number=3, mode="simplify", parent=2, axis=both.axis, changes=both.removed)
+    assert [idea.removed for idea in PlaybookScout().propose(plan, known)] == [both.removed]
+
+
 def test_crowding_turns_choices_away(knowledge: Callable[..., Knowledge]) -> None:
     known = knowledge(BASELINE, AGAIN)
     chosen = {0.0: 0, 1.0: 0}
@@ -117,7 +163,7 @@ def test_a_plateau_closes_what_filled_it(knowledge: Callable[..., Knowledge]) ->
     playbook = [t for t in load_playbook(SEED / "playbook") if t.axis == "A3" and t.knob is None]
     lost = [
         record(2 + i, 0.55, "discarded", -0.05, techniques=(t.id,), title=t.title)
-        for i, t in enumerate(playbook[:PLATEAU_ROUNDS])
+        for i, t in enumerate(playbook[: OfflineStrategist().plateau_rounds])
     ]
     lost.insert(3, record(20, 0.5, "replicate", mode="replicate", axis="-", title="again: seed"))
     plan = OfflineStrategist().plan(30, knowledge(BASELINE, AGAIN, *lost))
