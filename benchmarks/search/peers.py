@@ -1,8 +1,8 @@
 """What others do, in the world of recorded trials: greedy keep or reset, random sets, best-first trees.
 
 Each is written after its public description. All know the playbook and how much evidence its techniques have (a change
-with more of it is drawn more often), and all know what they tried; what they lack is a test of noise and a model of what
-the trials say together.
+with more of it is drawn more often), and all know what they tried; what they lack is a test of noise, and a model of
+what the trials say together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Replay strategies in the world of recorded trials: the same rounds, the same rules, no training.
 
 A replay is one run. The rows that judge are drawn anew for each (with replacement, from those of the table), and so are
-the seeds of all trainings; what a champion is truly worth is its mean over seeds on all rows, so that luck with rows and
-luck with seeds both count as luck. Strategist, scout, belief, history and keep rule are those of `team run`.
+the seeds of all trainings; what a champion is truly worth is its mean over seeds on all rows, so that luck with rows
+and luck with seeds both count as luck. Strategist, scout, belief, history and keep rule are those of `team run`.
 """
 
 from __future__ import annotations
