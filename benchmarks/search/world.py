@@ -3,8 +3,11 @@
 A strategy asks for sets of changes that nobody recorded, so that the table is continued by a Gaussian process, as
 NAS-Bench-301 (2008.09777) does for architectures: the log MAE of a set is `linear + pairwise + noise` in its changes,
 and at recorded sets the recorded scores weigh most. Residuals per crystal are continued with the same weights, scaled
-to that MAE; each training adds the difference between two real trainings of one file. `python -m benchmarks.search.world
-TABLE` prints how well it foretells trials that were left out.
+to that MAE; each training adds the difference between two real trainings of one file.
+
+    python -m benchmarks.search.world TABLE
+
+It prints how well trials that were left out are foretold.
 """
 
 from __future__ import annotations
@@ -183,9 +186,8 @@ def main() -> None:
     print(f"left-out sets: variance explained {explained:.2f} of at most {ceiling:.2f}, rank correlation {order:.2f}")
     rng = np.random.default_rng(0)
     drawn = [np.log(np.abs(world.train(frozenset(), rng)).mean()) for _ in range(400)]
-    print(
-        f"seed noise of the world at the seed {np.std(drawn):.2%}, bias {np.mean(drawn) - np.log(world.true_mae(frozenset())):+.2%}"
-    )
+    bias = np.mean(drawn) - np.log(world.true_mae(frozenset()))
+    print(f"seed noise of the world at the seed {np.std(drawn):.2%}, bias {bias:+.2%}")
 
 
 if __name__ == "__main__":
