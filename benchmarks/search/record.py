@@ -1,9 +1,10 @@
 """Record real trials of the offline team's space on `tight-binding`: the table that strategies are replayed against.
 
-    python -m benchmarks.search.record OUT --trials 450 --train-seconds 8
+    python -m benchmarks.search.record OUT --trials 400 --train-seconds 10
 
-A trial is one training of the seed with a set of the playbook's changes, under the real protocol: the warden, the
-sandbox, the budget, one thread. First the seed several times and each change alone; then sets of two to eight changes,
+A trial is one training of the seed with a set of the playbook's changes, on one thread. Its budget is counted in
+seconds of its own CPU time, so that what else the machine does changes no score; the files are the playbook's own, so
+that they run in a forked process without the sandbox, and a stand-in for the judge's end hands them the task. First the seed several times and each change alone; then sets of two to eight changes,
 drawn by what the trials so far say of each change (a draw from a ridge fit of main effects, and a third at random), so
 that the table is dense where a search would go; every tenth trial trains an earlier set again with another seed.
 It can be stopped and started again. `benchmarks.search.pack` turns the folder into the table that is shipped.
@@ -13,17 +14,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+import torch_geometric.data
+import torch_geometric.utils  # noqa: F401 (imported before the fork, so that no trial pays for it)
 
-from evaluation_locked.prepare import prepare
+from evaluation_locked.client import Task, TaskFacts
+from evaluation_locked.prepare import load_trial_input, prepare
 from evaluation_locked.sources import load_source
 from evaluation_locked.task import load_task
-from evaluation_locked.trial import TrialOrder, run_trial
 from memory.edits import EditError, apply_edits, set_knob
 from memory.techniques import Technique, load_playbook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evaluation_locked.crystals import Crystals
+    from evaluation_locked.prepare import TrialInput
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEED_FOLDER = ROOT / "crystal_seed"
@@ -118,23 +131,81 @@ def next_changes(
             return sorted(chosen)
 
 
+class StandIn(Task):
+    """The task without a judge behind it: the clock is the CPU time of this process."""
+
+    def __init__(self, given: TrialInput, seed: int, train_seconds: float):
+        self.facts = TaskFacts(**given.facts, seed=seed, n_threads=1, train_seconds=train_seconds)
+        self.crystals = given.train
+        self.predictions: np.ndarray | None = None
+        self._given = given
+        self._started: float | None = None
+
+    def start_training(self) -> np.ndarray:
+        """Hand over the labels and start the clock."""
+        self._started = time.process_time()
+        return self._given.train_labels
+
+    def seconds_left(self) -> float:
+        """Return the CPU seconds that are left."""
+        assert self._started is not None
+        return self.facts.train_seconds - (time.process_time() - self._started)
+
+    def finish_training(self) -> Crystals:
+        """Hand over the crystals to predict."""
+        return self._given.predict
+
+    def submit(self, predictions: np.ndarray) -> None:
+        """Take the predictions."""
+        self.predictions = np.asarray(predictions, dtype=np.float64)
+
+    def predict(self, function: Callable[[Crystals], np.ndarray]) -> None:
+        """Take the predictions of `function`."""
+        self.submit(function(self._given.predict))
+
+
+def train(source: str, given: TrialInput, seed: int, train_seconds: float, folder: Path) -> str:
+    """Run a train.py in a process of its own; return `finished`, or what went wrong."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with (folder / "train.log").open("w") as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                task = StandIn(given, seed, train_seconds)
+                Task.open = classmethod(lambda cls: task)  # type: ignore[method-assign, assignment]
+                time.monotonic = time.process_time  # the file measures its own steps by it
+                exec(compile(source, "train.py", "exec"), {"__name__": "__main__"})
+                assert task.predictions is not None and np.isfinite(task.predictions).all()
+                np.save(folder / "predictions.npy", task.predictions)
+                status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, code = os.waitpid(child, 0)
+    return "finished" if code == 0 else "crashed"
+
+
 def main() -> None:
     """Record until the folder holds as many trials as asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--trials", type=int, default=450)
-    parser.add_argument("--train-seconds", type=float, default=8.0)
+    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--train-seconds", type=float, default=10.0)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     task = load_task(SEED_FOLDER)
-    task = task.model_copy(update={"caps": task.caps.model_copy(update={"train_seconds": arguments.train_seconds})})
     locked = out / "locked"
     if not (locked / "facts.json").exists():
         prepare(task, load_source(task.source, task.target, out / "cache"), locked)
     playbook = {technique.id: technique for technique in load_playbook(SEED_FOLDER / "playbook")}
     offered = changes(tuple(playbook.values()))
     seed_train_py = (SEED_FOLDER / "train.py").read_text(encoding="utf-8")
+    given = load_trial_input(locked, smoke=False)
     labels = np.load(locked / "validation_labels.npy")
     log = out / "trials.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
@@ -147,14 +218,10 @@ def main() -> None:
         row = {"number": number, "changes": chosen, "seed": number, "mae_ev": None, "status": "edit"}
         try:
             (folder / "train.py").write_text(write_train_py(chosen, offered, playbook, seed_train_py))
-            outcome = run_trial(
-                TrialOrder(train_py=folder / "train.py", locked=locked, folder=folder, caps=task.caps, seed=number)
-            )
-            row["status"] = outcome.status
-            if outcome.status == "finished":
+            source = (folder / "train.py").read_text()
+            row["status"] = train(source, given, number, arguments.train_seconds, folder)
+            if row["status"] == "finished":
                 row["mae_ev"] = float(np.abs(np.load(folder / "predictions.npy") - labels).mean())
-            else:
-                row["message"] = outcome.message
         except EditError as error:
             row["message"] = str(error)
         row["seconds"] = round(time.monotonic() - began, 2)
