@@ -4,9 +4,11 @@
 
 A trial is one training of the seed with a set of the playbook's changes, on one thread. Its budget is counted in
 seconds of its own CPU time, so that what else the machine does changes no score; the files are the playbook's own, so
-that they run in a forked process without the sandbox, and a stand-in for the judge's end hands them the task. First the seed several times and each change alone; then sets of two to eight changes,
-drawn by what the trials so far say of each change (a draw from a ridge fit of main effects, and a third at random), so
-that the table is dense where a search would go; every tenth trial trains an earlier set again with another seed.
+that they run in a forked process without the sandbox, and a stand-in for the judge's end hands them the task. First the
+seed several times and each change alone; then sets of two to eight changes, drawn by what the trials so far say of each
+change (a draw from a ridge fit of main effects, and a third at random), so that the table is dense where a search would
+go; every tenth trial trains an earlier set again with another seed.
+
 It can be stopped and started again. `benchmarks.search.pack` turns the folder into the table that is shipped.
 """
 
