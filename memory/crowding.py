@@ -61,19 +61,6 @@ class Crowd:
     nearest: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Repeat:
-    """A train.py that trains like one that was tried.
-
-    Attributes:
-        of: The first trial with that code; the parent where the change does nothing.
-        no_op: Whether the change does nothing to its parent.
-    """
-
-    of: int
-    no_op: bool
-
-
 def text_crowding(text: str, memory: Texts, k: int = 5, exclude: Collection[int] = ()) -> Crowd:
     """Return how near the text of an idea is to those that were tried.
 
@@ -102,7 +89,7 @@ def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> 
     mark at either end and every number as one placeholder, and beside them each number itself; all are marked as
     added or removed. So another value of the same knob is near, and only the same value is a duplicate. Lines that
     are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0:
-    see `is_repeat`. Lines inside a text of several lines count as code.
+    see `code_fingerprint`. Lines inside a text of several lines count as code.
 
     Args:
         diff: Unified diff.
@@ -170,26 +157,6 @@ def behaviour_floor(earlier: Mapping[int, np.ndarray]) -> float:
         ValueError: Residuals differ in length or are not finite.
     """
     return _floor(_directions(list(earlier.values()), list(earlier))) if len(earlier) >= _MIN_EARLIER else 0.0
-
-
-def is_repeat(source: str, earlier: Mapping[int, str], parent: int | None = None) -> Repeat | None:
-    """Return which trial's code this is, None where it is new.
-
-    Two files are the same where they are equal without comments, docstrings, blank lines and layout (see
-    `memory.edits.normalised`), or letter by letter where one does not parse. A random seed that is part of the file is
-    part of the code.
-
-    Args:
-        source: The edited train.py.
-        earlier: The train.py of earlier trials by number, the parent's among them.
-        parent: The trial that was edited; its own code again is a change that does nothing.
-    """
-    code = code_fingerprint(source)
-    if parent is not None and parent in earlier and code_fingerprint(earlier[parent]) == code:
-        return Repeat(parent, no_op=True)
-    same = (number for number, other in earlier.items() if code_fingerprint(other) == code)
-    first = min(same, default=None)
-    return None if first is None else Repeat(first, no_op=False)
 
 
 @lru_cache(maxsize=4096)

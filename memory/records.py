@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from evaluation_locked.scorer import Score
 
 Mode = Literal["baseline", "explore", "refine", "combine", "ablate", "simplify", "replicate"]
-Axis = Literal["A1", "A2", "A3", "A4", "A5", "A6", "-"]
+NetworkAxis = Literal["A1", "A2", "A3", "A4", "A5", "A6"]
+Axis = Literal[NetworkAxis, "-"]
 Outcome = Literal["kept", "discarded", "near-miss", "replicate", "crashed", "rejected", "set-aside"]
 
 AXES: dict[str, str] = {

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from memory.edits import Edit, EditError, knobs, parse_edits, set_knob
+from memory.records import AXES, NetworkAxis
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Axis = Literal["A1", "A2", "A3", "A4", "A5", "A6"]
-AXES: dict[Axis, str] = {
-    "A1": "connectivity",
-    "A2": "geometry and angles",
-    "A3": "features",
-    "A4": "architecture",
-    "A5": "readout",
-    "A6": "optimisation",
-}
 EVIDENCE = {"++": 2, "+": 1, "0": 0, "?": -1}
 
 _FRONT_MATTER = re.compile(r"\+\+\+\n(.*?)\n\+\+\+\n(.*)", re.DOTALL)
@@ -50,7 +42,7 @@ class Technique(BaseModel):
     Attributes:
         id: Its short name, equal to the name of its file.
         title: Its name in the field's words.
-        axis: What it changes, one of `AXES`.
+        axis: What it changes, one of `memory.records.AXES`.
         family: What it is a kind of; techniques of one family are alternatives or close relatives.
         source: arXiv id, DOI or a short reference.
         expect: One sentence on what to expect.
@@ -69,7 +61,7 @@ class Technique(BaseModel):
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     title: str = Field(min_length=1)
-    axis: Axis
+    axis: NetworkAxis
     family: str = Field(min_length=1)
     source: str = Field(min_length=1)
     expect: str = Field(min_length=1)

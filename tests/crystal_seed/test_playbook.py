@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from memory.edits import EditError, apply_edits, knobs, normalised
-from memory.techniques import AXES, Technique, load_playbook
+from memory.records import AXES
+from memory.techniques import Technique, load_playbook
 from tests.crystal_seed.judge import SEED_FOLDER, play
 
 if TYPE_CHECKING:
