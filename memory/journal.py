@@ -2,33 +2,29 @@
 
 It writes entries, checks them and keeps to one writer. It does not interpret them: see `memory.history`.
 
-A line is `{"crc32":"89abcdef","entry":{...}}`. The checksum is the CRC-32 of the entry's canonical JSON, which is the
-very text that stands in the line: keys sorted, no space between tokens, UTF-8.
+The form of a line is that of `memory.lines`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
-import re
 import socket
 import threading
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from memory.lines import append_durably, canonical_json, format_line, payload_of, read_lines
 from memory.records import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
-_LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","entry":(.*)\}\n', re.DOTALL)
 _TAIL_BYTES = 65_536
 
 
@@ -92,22 +88,7 @@ class Journal:
         """
         line = _format(entry)
         with self._threads, self.lock():
-            new = not self.path.exists()
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                before = os.fstat(fd).st_size
-                try:
-                    written = os.write(fd, line)
-                    while written < len(line):  # a full disk takes a part, and says why at the next write
-                        written += os.write(fd, line[written:])
-                    os.fsync(fd)
-                except BaseException:
-                    os.ftruncate(fd, before)
-                    raise
-            finally:
-                os.close(fd)
-            if new:
-                _sync_folder(self.path.parent)
+            append_durably(self.path, line)
 
     def read(self) -> tuple[Entry, ...]:
         """Return every entry in the order written; an absent file has none.
@@ -119,24 +100,18 @@ class Journal:
             JournalError: A line before the last is damaged, or a line is whole but no entry.
         """
         with self._threads:
-            lines = self._lines()
-            if lines and _payload(lines[-1]) is None:
+            lines = read_lines(self.path)
+            if lines and payload_of(lines[-1]) is None:
                 try:
                     with self.lock():
                         self._repair()
-                        lines = self._lines()
+                        lines = read_lines(self.path)
                 except (RunLockedError, OSError):
                     lines = lines[:-1]
         return tuple(self._parse(number, line) for number, line in enumerate(lines, start=1))
 
-    def _lines(self) -> list[bytes]:
-        if not self.path.exists():
-            return []
-        *whole, rest = self.path.read_bytes().split(b"\n")
-        return [line + b"\n" for line in whole] + ([rest] if rest else [])
-
     def _parse(self, number: int, line: bytes) -> Entry:
-        payload = _payload(line)
+        payload = payload_of(line)
         if payload is None:
             raise JournalError(
                 f"{self.path}: line {number} is damaged (its checksum does not match): restore the file from a copy, "
@@ -178,9 +153,9 @@ class Journal:
         fd = os.open(self.path, os.O_RDWR)
         try:
             start, line = _last_line(fd)
-            if not line or _payload(line) is not None:
+            if not line or payload_of(line) is not None:
                 return
-            if _payload(line + b"\n") is not None:
+            if payload_of(line + b"\n") is not None:
                 os.pwrite(fd, b"\n", start + len(line))
             else:
                 with self.path.with_suffix(".torn").open("ab") as torn:
@@ -196,11 +171,11 @@ def _format(entry: Entry) -> bytes:
         raise JournalError(f"an entry that JSON cannot hold: {', '.join(faults)}; use a finite number or None")
     try:
         fields = entry.model_dump(mode="json")
-        payload = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        payload = canonical_json(fields)
         _ENTRY.validate_json(payload)  # never write what cannot be read
     except ValueError as error:
         raise JournalError(f"an entry that JSON cannot hold: {error}; use numbers, text, bools or None") from error
-    return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(payload), payload)
+    return format_line(payload)
 
 
 def _not_finite(value: Any, name: str) -> Iterator[str]:
@@ -212,12 +187,6 @@ def _not_finite(value: Any, name: str) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for index, held in enumerate(value):
             yield from _not_finite(held, f"{name}[{index}]")
-
-
-def _payload(line: bytes) -> bytes | None:
-    """Return the entry's JSON, None where the line is torn or damaged."""
-    match = _LINE.fullmatch(line)
-    return match[2] if match and zlib.crc32(match[2]) == int(match[1], 16) else None
 
 
 def _last_line(fd: int) -> tuple[int, bytes]:
@@ -232,11 +201,3 @@ def _last_line(fd: int) -> tuple[int, bytes]:
         if at >= 0:
             return start + at + 1, tail[at + 1 :]
     return end - len(tail), tail
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
