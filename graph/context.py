@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from graph.roles import Team
     from graph.run_folder import RunConfig, RunFolder
     from memory.knowledge import Knowledge
+    from memory.person import Answer, PersonLog, Question
     from memory.records import Entry, Idea
 
-NodeName = Literal["strategise", "scout", "choose", "code", "review", "smoke", "train", "judge", "remember"]
+NodeName = Literal["strategise", "scout", "choose", "code", "review", "smoke", "approve", "train", "judge", "remember"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class Budget:
 
     def spent(self, n_trained: int, n_rejected: int) -> str:
         """Return what is used up, as a sentence; empty while all is left."""
-        if n_trained >= self.trials:
+        if n_trained > self.trials:
+            return f"{n_trained} trials are done, which is more than {self.trials}"
+        if n_trained == self.trials:
             return f"all {self.trials} trials are done"
         if n_rejected >= self.rejected:
             return f"{n_rejected} proposals were rejected before training"
@@ -77,13 +80,20 @@ class Budget:
 
 @dataclass
 class Context:
-    """Given to every node at run time; nothing of it is in a checkpoint."""
+    """Given to every node at run time; nothing of it is in a checkpoint.
+
+    Attributes:
+        ask: Puts a question to the person at the terminal and notes the answer in `person`; None where nobody sits
+            there or the question stays open.
+    """
 
     folder: RunFolder
     config: RunConfig
     knowledge: Knowledge
     team: Team
     budget: Budget
+    person: PersonLog
     executor: Executor = field(default_factory=LocalExecutor)
     listen: Callable[[Event], None] = lambda event: None
+    ask: Callable[[Question], Answer | None] = lambda question: None
     cancel: threading.Event = field(default_factory=threading.Event)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
 
 from evaluation_locked.trial import TrialCancelled
-from graph import nodes, routing
+from graph import nodes, person, routing
 from graph.context import Context
 from graph.state import STATE_TYPES, State
+from memory.person import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
+    from memory.person import Answer
+
 THREAD = "run"
+INTERRUPTED = "__interrupt__"  # the name under which LangGraph streams a question
 KEPT_CHECKPOINTS = 24  # about two rounds: enough to resume from, and the database stops growing
 
 
 def build(checkpointer: BaseCheckpointSaver[str] | None = None) -> CompiledStateGraph[State, Context, State, State]:
-    """Return the compiled state machine: strategise, scout, choose, code, review, smoke, train, judge, remember."""
+    """Return the compiled state machine: strategise to remember, and round again."""
     graph = StateGraph(State, context_schema=Context)
     for node in (
         nodes.strategise,
@@ -36,6 +41,7 @@ def build(checkpointer: BaseCheckpointSaver[str] | None = None) -> CompiledState
         nodes.code,
         nodes.review,
         nodes.smoke,
+        person.approve,
         nodes.train,
         nodes.judge,
         nodes.remember,
@@ -47,7 +53,8 @@ def build(checkpointer: BaseCheckpointSaver[str] | None = None) -> CompiledState
     graph.add_conditional_edges("choose", routing.after_choose, ["code", "remember"])
     graph.add_conditional_edges("code", routing.after_code, ["review", "remember"])
     graph.add_conditional_edges("review", routing.after_review, ["smoke", "code", "remember"])
-    graph.add_conditional_edges("smoke", routing.after_smoke, ["train", "code", "remember"])
+    graph.add_conditional_edges("smoke", routing.after_smoke, ["approve", "code", "remember"])
+    graph.add_conditional_edges("approve", routing.after_approve, ["train", "code", "remember"])
     graph.add_edge("train", "judge")
     graph.add_edge("judge", "remember")
     graph.add_edge("remember", "strategise")
@@ -74,7 +81,7 @@ def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
 
 
 def advance(context: Context) -> str:
-    """Run rounds until the budget is spent, and return why the run stopped.
+    """Run rounds until the budget is spent, and return why the run stopped; empty where a question stays open.
 
     A run that was interrupted goes on at the node that was cut short, unless the journal says that its trial is over:
     where checkpoint and journal disagree, the journal is right.
@@ -85,7 +92,7 @@ def advance(context: Context) -> str:
     with open_checkpoints(context) as saver:
         machine = build(saver)
         config: RunnableConfig = {"configurable": {"thread_id": THREAD}, "recursion_limit": 1_000_000}
-        start: State | None = {"number": context.knowledge.history.next_number}
+        start: State | Command[str] | None = {"number": context.knowledge.history.next_number}
         state = machine.get_state(config)
         if state.next:
             number = state.values.get("number", -1)
@@ -94,17 +101,39 @@ def advance(context: Context) -> str:
                 start = None
         if start is not None:
             saver.delete_thread(THREAD)
-        stop = ""
-        steps = machine.stream(start, config, context=context, stream_mode="updates", durability="sync")
-        for update in steps:
-            for name, change in update.items():
-                if change and change.get("stop"):
-                    stop = change["stop"]
-                if name == "remember":
-                    _prune(saver)
-                    if context.cancel.is_set():
-                        raise TrialCancelled
-        return stop
+        stop, question = "", None
+        while True:
+            steps = machine.stream(start, config, context=context, stream_mode="updates", durability="sync")
+            for update in steps:
+                for name, change in update.items():
+                    if name == INTERRUPTED:
+                        question = Question.model_validate(change[0].value)
+                        continue
+                    if change and change.get("stop"):
+                        stop = change["stop"]
+                    if name == "remember":
+                        _prune(saver)
+                        if context.cancel.is_set():
+                            raise TrialCancelled
+            if question is None:
+                return stop
+            answer = _hear(question, context)
+            if answer is None:
+                return ""
+            start, question = Command(resume=answer.model_dump(mode="json", include={"word", "why"})), None
+
+
+def _hear(question: Question, context: Context) -> Answer | None:
+    """Return the answer to a question, None where it stays open; both are on the disk before anything follows.
+
+    Raises:
+        TrialCancelled: The person stopped the run instead.
+    """
+    context.person.ask(question)
+    answer = context.person.find_answer(question) or context.ask(question)
+    if answer is None and context.cancel.is_set():
+        raise TrialCancelled
+    return answer
 
 
 def _prune(saver: SqliteSaver) -> None:

@@ -6,7 +6,6 @@ is run again from its beginning: it finds the files that were finished and goes 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ from langgraph.runtime import Runtime  # LangGraph reads the annotations of a no
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialOrder, TrialOutcome
-from graph import judging
+from graph import judging, person
 from graph.context import Context, Event
 from graph.roles import RoleError
-from graph.run_folder import RunError, write_atomically
+from graph.run_folder import RunError, code_sha, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.idea_graph import idea_graph, write_graphml
@@ -58,6 +57,8 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         "verdict": None,
         "failure": None,
         "smoke": None,
+        "answer": None,
+        "turn": 0,
         "outcome": None,
         "score": None,
         "decision": None,
@@ -66,16 +67,23 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
     trained = sum(trial.status != "not run" for trial in history.trials.values())
     if spent := context.budget.spent(trained, len(history.trials) - trained):
         return fresh | {"stop": spent}
-    try:
-        return fresh | {"plan": context.team.strategist.plan(number, context.knowledge)}
-    except RoleError as error:
-        return fresh | {"stop": str(error)}
+    plan = person.take_own_idea(number, context)
+    if plan is None:
+        try:
+            plan = context.team.strategist.plan(number, context.knowledge)
+        except RoleError as error:
+            return fresh | {"stop": str(error)}
+        person.take_wishes(plan, context)
+    return fresh | {"plan": plan}
 
 
 def scout(state: State, runtime: Runtime[Context]) -> Update:
-    """Propose known techniques for the plan."""
+    """Propose known techniques for the plan; a person's own idea is its own proposal."""
     context, plan = runtime.context, state["plan"]
     assert plan is not None
+    own = context.knowledge.own_idea(plan.number) if plan.own_idea is not None else None
+    if own is not None:
+        return {"proposals": (person.as_idea(plan, own, context.knowledge),)}
     context.listen(Event("node", plan.number, node="scout"))
     try:
         proposals = tuple(context.team.scout.propose(plan, context.knowledge))
@@ -118,7 +126,10 @@ def code(state: State, runtime: Runtime[Context]) -> Update:
         after = context.team.coder.edit(idea, context.knowledge, state["feedback"])
     except (RoleError, EditError) as error:
         kind = "crashed" if state["smoke"] is not None else "rejected"
-        return {"failure": (kind, state["feedback"].splitlines()[0] if state["feedback"] else str(error))}
+        reason = state["feedback"].splitlines()[0] if state["feedback"] else str(error)
+        if state.get("turn"):  # a person asked for more, and learns why there is none
+            reason = f"{reason}; {error}"
+        return {"failure": (kind, reason)}
     write_atomically(folder / "train.py", after)
     diff = unified_diff(before, after) if before else ""
     write_atomically(folder / "change.diff", diff)
@@ -152,7 +163,7 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
     context, idea = runtime.context, _idea(state)
     context.listen(Event("node", idea.number, node="smoke"))
     folder = context.folder.make_trial(idea)
-    if context.knowledge.history.find_code(_sha(folder)) is not None:
+    if context.knowledge.history.find_code(code_sha(folder)) is not None:
         return {}  # these very bytes were trained before
     order = _order(context, idea, folder).model_copy(
         update={
@@ -161,9 +172,8 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
             "caps": Caps(**(context.config.task.caps.model_dump() | SMOKE_CAPS)),
         }
     )
-    begun = time.monotonic()
-    outcome = _run(context, order, lambda phase: None)
-    update: Update = {"smoke": outcome, "paid_seconds": state["paid_seconds"] + time.monotonic() - begun}
+    outcome, paid_seconds = _run(context, order, lambda phase: None)
+    update: Update = {"smoke": outcome, "paid_seconds": state["paid_seconds"] + paid_seconds}
     if outcome.status != "finished":
         words = _last_words(folder / "smoke")
         first = f"smoke trial: {outcome.message}" + (f" ({words[-1]})" if words else "")
@@ -180,11 +190,10 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
     context, idea = runtime.context, _idea(state)
     context.listen(Event("node", idea.number, node="train"))
     folder = context.folder.make_trial(idea)
-    stored = folder / f"outcome-{_sha(folder)[:12]}.json"
+    stored = folder / f"outcome-{code_sha(folder)[:12]}.json"
     if stored.exists():
         return {"outcome": TrialOutcome.model_validate_json(stored.read_text(encoding="utf-8"))}
-    begun = time.monotonic()
-    outcome = _run(
+    outcome, paid_seconds = _run(
         context,
         _order(context, idea, folder),
         lambda phase: context.listen(Event("phase", idea.number, phase=phase)),
@@ -193,7 +202,7 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
     if outcome.status == "crashed" and words:
         outcome = outcome.model_copy(update={"message": f"{outcome.message}: {words[-1]}"})
     write_atomically(stored, outcome.model_dump_json(indent=1) + "\n")
-    update: Update = {"outcome": outcome, "paid_seconds": state["paid_seconds"] + time.monotonic() - begun}
+    update: Update = {"outcome": outcome, "paid_seconds": state["paid_seconds"] + paid_seconds}
     if outcome.status != "finished":
         update["failure"] = ("crashed", outcome.message)
     return update
@@ -228,7 +237,7 @@ def remember(state: State, runtime: Runtime[Context]) -> Update:
             context,
             state,
             idea,
-            code_sha=_sha(folder) if text else "",
+            code_sha=code_sha(folder) if text else "",
             text=text,
             diff=diff.read_text(encoding="utf-8") if diff.exists() else "",
         )
@@ -257,16 +266,19 @@ def _idea(state: State) -> Idea:
     return idea
 
 
-def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None]) -> TrialOutcome:
-    """Run a trial; one whose warden was lost is run once more, since that says nothing of the idea.
+def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None]) -> tuple[TrialOutcome, float]:
+    """Run a trial, and say how many seconds that took.
+
+    One whose warden was lost is run once more, since that says nothing of the idea.
 
     Raises:
         RunError: The warden was lost twice; the run stops, and can be resumed.
     """
+    begun = time.monotonic()
     for _ in range(2):
         outcome = context.executor.run(order, on_phase, context.cancel)
         if outcome.status != "lost":
-            return outcome
+            return outcome, time.monotonic() - begun
     raise RunError(f"{outcome.message}, twice: is memory short? Nothing was recorded of it, and `team resume` goes on")
 
 
@@ -286,10 +298,6 @@ def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
         sandboxed=context.config.sandboxed,
         check_batches=context.config.task.check_batches,
     )
-
-
-def _sha(folder: Path) -> str:
-    return hashlib.sha256((folder / "train.py").read_bytes()).hexdigest()
 
 
 def _last_words(folder: Path) -> list[str]:

@@ -30,9 +30,17 @@ def after_review(state: State) -> Literal["smoke", "code", "remember"]:
     return "smoke" if state["verdict"].kind == "approve" else "code"
 
 
-def after_smoke(state: State) -> Literal["train", "code", "remember"]:
-    """Pay for what ran; hand what crashed back to the coder."""
+def after_smoke(state: State) -> Literal["approve", "code", "remember"]:
+    """Put what ran before a person, who may have asked for that; hand what crashed back to the coder."""
     if state["failure"]:
         return "remember"
     smoke = state["smoke"]
-    return "train" if smoke is None or smoke.status == "finished" else "code"
+    return "approve" if smoke is None or smoke.status == "finished" else "code"
+
+
+def after_approve(state: State) -> Literal["train", "code", "remember"]:
+    """Pay for what a person lets pass; hand what is to be revised back to the coder."""
+    if state["failure"]:
+        return "remember"
+    answer = state.get("answer")
+    return "code" if answer is not None and answer.word == "revise" else "train"

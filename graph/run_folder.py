@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -40,6 +41,7 @@ class RunConfig(Strict):
         n_threads: CPU threads of a trial.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
         embedder: Of the idea memory, chosen once.
+        approve: Whether a person is asked before a changed file is trained.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RunConfig(Strict):
     n_threads: int = Field(1, ge=1)
     sandboxed: bool = True
     embedder: Literal["local"] = "local"
+    approve: bool = False
     created_at: str = ""
     versions: dict[str, str] = {}
 
@@ -63,6 +66,7 @@ class RunFolder:
         self.path = path
         self.config_file = path / "run.toml"
         self.journal = path / "journal.jsonl"
+        self.person = path / "person.jsonl"
         self.checkpoint = path / "checkpoint.sqlite"
         self.chroma = path / "chroma"
         self.locked = path / "locked"
@@ -140,6 +144,11 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
     shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
     folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
     return folder
+
+
+def code_sha(trial_folder: Path) -> str:
+    """Return the sha256 of a trial's train.py."""
+    return hashlib.sha256((trial_folder / "train.py").read_bytes()).hexdigest()
 
 
 def versions() -> dict[str, str]:

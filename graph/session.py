@@ -14,6 +14,7 @@ from memory.history import History
 from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
 from memory.knowledge import Knowledge
+from memory.person import PersonLog
 from memory.techniques import load_playbook
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from graph.roles import Team
     from graph.run_folder import RunConfig
+    from memory.person import Answer, Question
 
 REJECTED_PER_TRIAL = 3
 
@@ -33,6 +35,7 @@ def open_session(
     team: Team,
     listen: Callable[[Event], None] = lambda event: None,
     cancel: threading.Event | None = None,
+    ask: Callable[[Question], Answer | None] = lambda question: None,
 ) -> Iterator[Context]:
     """Gather what the state machine of a prepared run works with; the caller holds the journal's lock.
 
@@ -40,6 +43,7 @@ def open_session(
         JournalError: The journal is damaged in its middle.
         DataError: The run was not prepared.
         RunError: The seal does not fit.
+        PersonError: The log of what a person said is damaged.
     """
     facts = load_facts(folder.locked)
     if compute_seal(config.task, folder.locked) != facts.seal:
@@ -48,6 +52,8 @@ def open_session(
             f"({facts.seal[:12]}): scores from before and after are not compared, so start a new run"
         )
     entries = journal.read()
+    person = PersonLog(folder.person)
+    person.read()  # a damaged log is told before anything is paid for
     playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
     brief = folder.seed / "brief.md"
     ideas = IdeaMemory.open_or_rebuild(folder.chroma, entries, embedder=config.embedder)
@@ -62,6 +68,7 @@ def open_session(
         seed_train_py=(folder.seed / "train.py").read_text(encoding="utf-8"),
         n_train=facts.n_train,
         seed=config.seed,
+        person=person,
     )
     context = Context(
         folder=folder,
@@ -69,7 +76,9 @@ def open_session(
         knowledge=knowledge,
         team=team,
         budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
+        person=person,
         listen=listen,
+        ask=ask,
         cancel=cancel or threading.Event(),
     )
     publish(context)  # an interruption may have come between the journal and what follows from it

@@ -11,6 +11,7 @@ from typing import TypedDict
 from evaluation_locked.keep_rule import Decision
 from evaluation_locked.scorer import Score
 from evaluation_locked.trial import TrialOutcome
+from memory.person import Answer
 from memory.records import Axis, Crowding, Idea, Mode, Record, Verdict
 
 
@@ -26,6 +27,8 @@ class Plan(Record):
         changes: What the strategist has in mind, see `memory.history.changes_of`; empty leaves it to the scout.
         why: The reason, for people.
         forced: Whether a plateau forced another mode or axis.
+        wishes: A person's wishes that it takes up; each is put before the strategist until a plan names it here.
+        own_idea: A person's own idea that it takes from the queue, so that the scout is not asked.
     """
 
     number: int
@@ -36,6 +39,8 @@ class Plan(Record):
     changes: tuple[str, ...] = ()
     why: str = ""
     forced: bool = False
+    wishes: tuple[int, ...] = ()
+    own_idea: int | None = None
 
 
 class State(TypedDict, total=False):
@@ -53,6 +58,8 @@ class State(TypedDict, total=False):
     verdict: Verdict | None
     failure: tuple[str, str] | None
     smoke: TrialOutcome | None
+    answer: Answer | None
+    turn: int
     outcome: TrialOutcome | None
     score: Score | None
     decision: Decision | None
@@ -60,4 +67,4 @@ class State(TypedDict, total=False):
 
 
 # Types that a checkpoint may be turned back into; anything else in the database stays plain data.
-STATE_TYPES = (Plan, Idea, Crowding, Verdict, TrialOutcome, Score, Decision)
+STATE_TYPES = (Plan, Idea, Crowding, Verdict, TrialOutcome, Answer, Score, Decision)

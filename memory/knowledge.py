@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memory.history import History
     from memory.idea_memory import IdeaMemory
     from memory.journal import Journal
+    from memory.person import OwnIdea, PersonLog, Wish
     from memory.records import Entry, Idea
     from memory.techniques import Technique
 
@@ -54,6 +55,7 @@ class Knowledge:
         seed_train_py: str,
         n_train: int,
         seed: int,
+        person: PersonLog | None = None,
     ):
         self.task = task
         self.brief = brief
@@ -64,9 +66,24 @@ class Knowledge:
         self.n_train = n_train
         self.seed = seed
         self._journal = journal
+        self._person = person
         self._trial_folder = trial_folder
         self._residuals: dict[int, np.ndarray] = {}
         self._knobs: dict[int, dict[str, Any]] = {}
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """A person's wishes that no recorded trial took up, the oldest first."""
+        if self._person is None:
+            return ()
+        said = self._person.read()
+        return tuple(said.wishes[k] for k in said.waiting("wish", self.history.next_number))
+
+    def own_idea(self, number: int) -> OwnIdea | None:
+        """Return a person's own idea that trial `number` took up, None where it has another."""
+        said = self._person.read() if self._person is not None else None
+        k = said.taken_by("idea", number) if said is not None else None
+        return said.ideas[k] if said is not None and k is not None else None
 
     def source(self, number: int) -> str:
         """Return the train.py of trial `number`."""

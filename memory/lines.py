@@ -48,7 +48,6 @@ def append_durably(path: Path, line: bytes) -> None:
     Raises:
         OSError: The disk is full, or the file cannot be written.
     """
-    new = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         before = os.fstat(fd).st_size
@@ -62,7 +61,7 @@ def append_durably(path: Path, line: bytes) -> None:
             raise
     finally:
         os.close(fd)
-    if new:
+    if before == 0:
         _sync_folder(path.parent)
 
 

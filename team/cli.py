@@ -8,24 +8,14 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+
+from team import person_cli
+from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
 
 SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
-RUNS_HELP = "Folder that holds the runs."
-
-
-class ListByDefault(TyperGroup):
-    """A group whose subcommand `list` may be left out: `team graph RUN` is `team graph list RUN`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `list` before arguments that name no subcommand."""
-        if not any(arg in self.commands or arg == "--help" for arg in args[:1]):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
 
 app = typer.Typer(
     name="team",
@@ -40,10 +30,6 @@ graph_app = typer.Typer(cls=ListByDefault, help="What was tried, from what, on w
 data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
-
-RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
 
 
 @app.command()
@@ -66,6 +52,9 @@ def run(
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run trials unheld by the kernel; scores are marked unsealed.")
     ] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Ask before a changed file is trained, with the change shown.")
+    ] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -87,6 +76,7 @@ def run(
         seed=seed,
         threads=threads,
         sandboxed=not unsafe_no_sandbox,
+        approve=approve,
         runs=runs,
     )
     raise typer.Exit(start(options, as_json=as_json))
@@ -97,13 +87,16 @@ def resume(
     name: RunArgument = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
     hours: Annotated[float | None, typer.Option(min=0.01, help="Wall time from now.")] = None,
+    approve: Annotated[
+        bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
+    ] = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was interrupted, or give a finished one more trials."""
     from team.running import resume_run
 
-    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, as_json=as_json))
+    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, as_json=as_json))
 
 
 @app.command()
@@ -193,6 +186,9 @@ def data_import(
     import_source(source, table, target, skip_bad=skip_bad)
 
 
+person_cli.add_to(app)
+
+
 def main() -> None:
     """Run the command line; what a person can mend is told in one line."""
     try:
@@ -216,6 +212,7 @@ def _mendable(error: Exception) -> str | None:
     from memory.history import HistoryError
     from memory.idea_memory import IdeaMemoryError
     from memory.journal import JournalError, RunLockedError
+    from memory.person import PersonError
     from memory.techniques import PlaybookError
 
     safe = "what was recorded is safe, and `team resume` goes on"
@@ -231,6 +228,7 @@ def _mendable(error: Exception) -> str | None:
         HistoryError,
         IdeaMemoryError,
         JournalError,
+        PersonError,
         PlaybookError,
         RunError,
         RunLockedError,

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memory.records import AXES, DecisionRecord, TrialRecord
+from team.summary import count_trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ ROLES = {
     "code": "coder edits train.py",
     "review": "reviewer reads the change",
     "smoke": "smoke trial",
+    "approve": "a person reads the change",
     "train": "trial",
     "judge": "judge scores",
     "remember": "memory takes it in",
@@ -74,9 +76,15 @@ class Display:
         """Print one remark."""
         self.console.print(f"[dim]{escape(text)}[/dim]")
 
+    def pause(self) -> contextlib.AbstractContextManager[object]:
+        """Leave the screen to somebody else while the block lasts."""
+        return contextlib.nullcontext()
+
     def listen(self, event: Event) -> None:
         """Take in one event of the state machine."""
-        if event.kind == "idea" and event.idea is not None:
+        if event.kind == "note":
+            self.say(event.text)
+        elif event.kind == "idea" and event.idea is not None:
             idea = event.idea
             where = f" of trial {idea.parent}" if idea.parent is not None else ""
             axis = f" {idea.axis}" if idea.axis != "-" else ""
@@ -105,6 +113,17 @@ class LiveDisplay(Display):
         self.phase = ""
         self.phase_started = 0.0
         self.remark = ""
+        self.live: Live | None = None
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Take the drawing off the screen while the block lasts."""
+        assert self.live is not None
+        self.live.stop()
+        try:
+            yield
+        finally:
+            self.live.start(refresh=True)
 
     def say(self, text: str) -> None:
         """Show a remark below the table."""
@@ -121,6 +140,8 @@ class LiveDisplay(Display):
             self.phase, self.phase_started = event.phase, time.monotonic()
         elif event.kind == "idea" and event.idea is not None:
             self.title = event.idea.title
+        elif event.kind == "note":
+            self.say(event.text)
         elif isinstance(event.entry, DecisionRecord):
             self.remark = f"trial {event.entry.trial} {event.entry.outcome}: {event.entry.reason}"
 
@@ -195,7 +216,7 @@ class LiveDisplay(Display):
                 axis = f", {AXES[champion.idea.axis]}" if champion.idea.axis in AXES else ""
                 best = f"best {mean:.4f} (trial {champion.number}{axis}); seed {seed:.4f}; "
         elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - self.started))
-        return Text(f"{best}{trained} of {self.config.trials} trials, {elapsed}", style="bold")
+        return Text(f"{best}trials {count_trials(trained, self.config.trials)}, {elapsed}", style="bold")
 
 
 @contextlib.contextmanager
@@ -209,5 +230,6 @@ def open_display(config: RunConfig, *, quiet: bool) -> Iterator[Display]:
         yield Display(config, Console(file=sys.stdout, highlight=False, soft_wrap=True))
         return
     display = LiveDisplay(config, console)
-    with Live(display, console=console, refresh_per_second=REFRESH_PER_SECOND, redirect_stderr=False):
+    with Live(display, console=console, refresh_per_second=REFRESH_PER_SECOND, redirect_stderr=False) as live:
+        display.live = live
         yield display

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,11 @@ from team.summary import print_summary, summarise
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from memory.person import Answer, Question
     from team.display import Display
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+WAITING = 3  # the run ended with a question to a person
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class RunOptions:
     seed: int
     threads: int | None
     sandboxed: bool
+    approve: bool
     runs: Path
 
 
@@ -72,20 +76,34 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         seed=options.seed,
         n_threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
         sandboxed=options.sandboxed,
+        approve=options.approve,
     )
     folder = create_run(options.runs, config, seed_folder)
     return _drive(folder, config, as_json=as_json)
 
 
-def resume_run(runs: Path, name: str | None, *, trials: int | None, hours: float | None, as_json: bool) -> int:
-    """Go on with a run; return the exit code.
+def resume_run(
+    runs: Path,
+    name: str | None,
+    *,
+    trials: int | None,
+    hours: float | None,
+    approve: bool | None,
+    as_json: bool,
+) -> int:
+    """Go on with a run; return the exit code. What is None stays as the run has it.
 
     Raises:
         RunError, RunLockedError, JournalError, DataError: It cannot be resumed; the message says why.
     """
     folder = find_run(runs, name)
     config = folder.read_config()
-    config = config.model_copy(update={"trials": trials or config.trials, "hours": hours or config.hours})
+    changes = {
+        "trials": trials or config.trials,
+        "hours": hours or config.hours,
+        "approve": config.approve if approve is None else approve,
+    }
+    config = config.model_copy(update=changes)
     return _drive(folder, config, as_json=as_json)
 
 
@@ -119,24 +137,37 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
     """Prepare what is missing, run rounds, print the summary."""
     from graph.machine import advance
     from graph.session import open_session
+    from team.asking import ask_at_terminal
     from team.display import open_display
     from team.offline import offline_team
+    from team.own_ideas import with_own_ideas
 
     journal = Journal(folder.journal)
-    with journal.lock(), open_display(config, quiet=as_json) as display, _stop_on_interrupt(display) as cancel:
+    with journal.lock(), open_display(config, quiet=as_json) as display:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         _prepare(folder, config, display)
-        with open_session(folder, config, journal, offline_team(), display.listen, cancel) as context:
+        interrupted = False
+        with (
+            _stop_on_interrupt(display) as cancel,
+            open_session(folder, config, journal, with_own_ideas(offline_team()), display.listen, cancel) as context,
+        ):
+            if sys.stdin.isatty() and display.console.is_terminal:
+
+                def ask(question: Question) -> Answer | None:
+                    with display.pause():
+                        return ask_at_terminal(question, folder, context.person, display.console, cancel)
+
+                context.ask = ask
             display.begin(context.knowledge.history, load_facts(folder.locked))
             try:
                 stopped = advance(context)
             except TrialCancelled:
-                stopped = ""
+                stopped, interrupted = "", True
     summary = summarise(folder, stopped=stopped)
     print_summary(summary, as_json=as_json)
     if not stopped:
-        return INTERRUPTED
+        return INTERRUPTED if interrupted else WAITING
     return 0 if summary.champion is not None else 1
 
 
@@ -151,12 +182,15 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
     else:
         return
     display.say(f"reading {config.task.source}")
+    terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: at once, and tidied
     try:
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
-    except Exception:
+    except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)  # nothing was recorded: the name is free again
         raise
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
     display.say(
         f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "
         f"{facts.provenance}"

@@ -16,6 +16,8 @@ from evaluation_locked.keep_rule import FALSE_KEEP_RATE
 from evaluation_locked.prepare import load_facts
 from graph.judging import champion_against_seed, seed_noise
 from graph.session import read_history
+from memory.person import PersonLog
+from memory.records import Idea
 
 if TYPE_CHECKING:
     from graph.run_folder import RunFolder
@@ -35,6 +37,8 @@ class Summary:
         expected_false_keeps: Keeps that noise alone would have made, given the keep rule and the decisions taken.
         overhead_seconds: Median of a round's time beside its trials.
         stopped: Why the run stopped; empty while it runs or after an interruption.
+        waiting: Title of the idea whose change waits for a person's answer; empty where nothing waits.
+        waiting_trial: Its trial.
     """
 
     name: str
@@ -67,6 +71,8 @@ class Summary:
     expected_false_keeps: float
     overhead_seconds: float | None
     stopped: str
+    waiting: str = ""
+    waiting_trial: int | None = None
 
 
 def summarise(folder: RunFolder, stopped: str = "") -> Summary:
@@ -91,6 +97,7 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     trained = [trial for trial in trials if trial.status != "not run"]
     decided = sum(trial.gain is not None for trial in trials)
+    question = PersonLog(folder.person).read().open_question(history.next_number)
     overheads = sorted(trial.overhead_seconds for trial in trained)
     return Summary(
         name=folder.name,
@@ -123,7 +130,19 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         expected_false_keeps=round(decided * FALSE_KEEP_RATE, 2),
         overhead_seconds=overheads[len(overheads) // 2] if overheads else None,
         stopped=stopped,
+        waiting=_title(folder, question.trial) if question is not None else "",
+        waiting_trial=question.trial if question is not None else None,
     )
+
+
+def _title(folder: RunFolder, number: int) -> str:
+    """Return what a trial that is not recorded yet tries."""
+    return Idea.model_validate_json((folder.trial(number) / "idea.json").read_text(encoding="utf-8")).title
+
+
+def count_trials(trained: int, planned: int) -> str:
+    """Return how many of the planned trials are done; a resumed run may plan fewer than it has."""
+    return f"{trained} of {planned}" if trained <= planned else f"{trained} ({planned} were asked for)"
 
 
 def _around(history: History, champion: TrialRecord | None, end: Literal["low", "high"]) -> float | None:
@@ -163,7 +182,7 @@ def open_console() -> Console:
 def _lines(s: Summary) -> list[tuple[str, str]]:
     unit = f" {s.unit}" if s.unit else ""
     counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(s.outcomes.items()))
-    lines = [("trials", f"{s.trained} of {s.trials_planned}" + (f": {counts}" if counts else ""))]
+    lines = [("trials", count_trials(s.trained, s.trials_planned) + (f": {counts}" if counts else ""))]
     if s.champion is not None and s.champion_score is not None:
         mean_of = f", mean of {s.champion_trainings} trainings" if s.champion_trainings > 1 else ""
         lines.append(
@@ -198,12 +217,20 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
         lines.append(("sandbox", "[red]off: these scores are unsealed[/red]"))
     best = f"{s.path}/champion/train.py, " if s.champion is not None else ""
     lines.append(("files", f"{best}{s.path}/journal.jsonl, {s.path}/ideas.graphml"))
-    if s.stopped:
+    if s.waiting_trial is not None:
+        lines.append(
+            (
+                "waits",
+                f"for your answer on trial {s.waiting_trial}, {escape(s.waiting)}: `team approve {s.name} --show`, "
+                f"then `team approve`, `team reject --why` or `team revise --why`, then `team resume {s.name}`",
+            )
+        )
+    elif s.stopped:
         lines.append(("stopped", f"{s.stopped}; `team graph {s.name}` shows what was tried"))
     elif s.trained < s.trials_planned:
         lines.append(("go on", f"team resume {s.name}"))
     else:
-        lines.append(("go on", f"team resume {s.name} --trials {2 * s.trials_planned}"))
+        lines.append(("go on", f"team resume {s.name} --trials {2 * max(s.trained, s.trials_planned)}"))
     return lines
 
 

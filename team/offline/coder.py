@@ -22,12 +22,17 @@ class PlaybookCoder:
         """Return the parent's train.py with the idea's techniques, knobs and removals applied.
 
         Raises:
-            RoleError: There was feedback, or an edit does not fit the file; the message names the technique.
+            RoleError: There was feedback, an edit does not fit the file, or there is none; the message names which.
         """
         if feedback:
             raise RoleError(f"the playbook has no other edit for {idea.title!r}")
         if idea.parent is None:
             return knowledge.seed_train_py
+        if idea.mode != "replicate" and not (idea.techniques or idea.removed or idea.knobs):
+            raise RoleError(
+                "the offline team makes no code of words alone: give the idea a technique, a knob or an edit, "
+                "or set a model"
+            )
         source = knowledge.source(idea.parent)
         for name in idea.removed:
             source = self._apply(source, name, [inverse(e) for e in reversed(knowledge.techniques[name].edits)])

@@ -25,12 +25,14 @@ from memory.belief import Belief, Prior
 from memory.history import changes_of
 from memory.records import AXES
 from team.offline.moves import join, moves, stand_together
+from team.offline.wishes import Named, narrow, shown, understand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memory.history import History
     from memory.knowledge import Knowledge
+    from memory.person import Wish
     from memory.records import Crowding, Idea, TrialRecord
 
 # Expected gain and its spread, relative to the score, by the playbook's evidence (++, +, 0, ?). Element-pair edges and
@@ -73,14 +75,23 @@ class OfflineStrategist:
                 last = history.trials[max(history.trials)]
                 raise RoleError(f"the seed itself did not pass, so there is nothing to improve: {last.reason}")
             return Plan(number=number, mode="baseline", parent=None, axis="-", why="the seed as it is comes first")
-        return self._replicate(number, champion, knowledge) or self._search(number, champion, knowledge)
+        return (
+            self._replicate(number, champion, knowledge)
+            or self._replicate_as_wished(number, champion, knowledge)
+            or self._search(number, champion, knowledge)
+        )
 
     def choose(self, plan: Plan, proposals: Sequence[tuple[Idea, Crowding]], knowledge: Knowledge) -> int:
         """Return the position of the proposal with the best draw, less what crowding costs."""
         drawn = _draw(_belief(knowledge), plan.number, knowledge)
 
         worths = [_worth(idea, drawn) - self._cost(crowding) for idea, crowding in proposals]
-        return worths.index(max(worths))
+        left = [idea for idea, _ in proposals]
+        for wish in knowledge.wishes:
+            if wish.k in plan.wishes:
+                left, _ = narrow(left, wish, knowledge.techniques)
+        wished = {id(idea) for idea in left}
+        return max((i for i, (idea, _) in enumerate(proposals) if id(idea) in wished), key=lambda i: worths[i])
 
     def _cost(self, crowding: Crowding) -> float:
         """Return what crowding costs an idea in log score: nothing up to half crowded, all of it for a duplicate."""
@@ -104,12 +115,24 @@ class OfflineStrategist:
             return again(champion.number, f"nothing beat trial {champion.number} for a while: was its gain luck?")
         return None
 
+    def _replicate_as_wished(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan | None:
+        wish = _first_wish(knowledge)
+        wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
+        if wish is None or "replicate" not in wanted.modes:
+            return None
+        parent = next(iter(_scored(wanted.trials, knowledge.history)), champion.number)
+        why = f"a person's wish {wish.k} ({shown(wish)}): trial {parent} once more"
+        return Plan(number=number, mode="replicate", parent=parent, axis="-", why=why, wishes=(wish.k,))
+
     def _search(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan:
         belief = _belief(knowledge)
         drawn = _draw(belief, number, knowledge)
         rng = _rng(number, knowledge, "parents")
         offers: list[tuple[float, Idea]] = []
-        for parent in self._parents(champion, knowledge, belief):
+        wish = _first_wish(knowledge)
+        wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
+        named = _scored(wanted.trials, knowledge.history)
+        for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
             behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
             singles = moves(parent, number, knowledge)
@@ -117,8 +140,15 @@ class OfflineStrategist:
             joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
             offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
         history = knowledge.history
-        forced = ""
-        if history.rounds_since_keep >= self.plateau_rounds:
+        forced = told = ""
+        plateau = history.rounds_since_keep >= self.plateau_rounds
+        if wish is not None:
+            left, told = narrow([idea for _, idea in offers], wish, knowledge.techniques)
+            wished = {id(idea) for idea in left}
+            plateau = plateau and len(left) == len(offers)  # a person's choice goes before a forced one
+            offers = [offer for offer in offers if id(offer[1]) in wished]
+            told += "; "
+        if plateau:
             recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
             worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
             fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
@@ -142,7 +172,8 @@ class OfflineStrategist:
             also_from=best.also_from,
             changes=(*changes_of(best), *best.removed) if best.mode in JOINED or len(best.techniques) > 1 else (),
             forced=bool(forced),
-            why=f"{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
+            wishes=() if wish is None else (wish.k,),
+            why=f"{told}{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
         )
 
@@ -173,6 +204,15 @@ class OfflineStrategist:
             if stand_together([*chosen, idea], present, knowledge.techniques):
                 chosen.append(idea)
         return join(chosen, knowledge) if len(chosen) > 1 else None
+
+
+def _first_wish(knowledge: Knowledge) -> Wish | None:
+    """Return the wish of this round; those behind it wait for rounds of their own."""
+    return next(iter(knowledge.wishes), None)
+
+
+def _scored(numbers: Sequence[int], history: History) -> list[int]:
+    return [n for n in numbers if n in history.trials and history.trials[n].score is not None]
 
 
 def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:

@@ -1,0 +1,27 @@
+"""Options and groups that several commands of `team` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+RUNS_HELP = "Folder that holds the runs."
+
+
+class ListByDefault(TyperGroup):
+    """A group whose subcommand `list` may be left out: `team graph RUN` is `team graph list RUN`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` before arguments that name no subcommand."""
+        if not any(arg in self.commands or arg == "--help" for arg in args[:1]):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
+NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
