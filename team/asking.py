@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from memory.person import Answer, PersonLog, Question, Word
 
 POLL_SECONDS = 0.5
-CHOICES = "[bold]a[/bold]pprove, [bold]r[/bold]eject: why, re[bold]v[/bold]ise: what, [bold]s[/bold]top the run"
+CHOICES = "[bold]a[/bold]pprove, [bold]r[/bold]eject: why, re[bold]v[/bold]ise: what, [bold]s[/bold]top the run:"
 _ANSWER = re.compile(r"(a|approve|r|reject|v|revise|s|stop)\b\s*:?\s*(.*)", re.IGNORECASE | re.DOTALL)
 _WORDS: dict[str, Word] = {"a": "approve", "r": "reject", "v": "revise"}
 

@@ -113,17 +113,29 @@ class LiveDisplay(Display):
         self.phase = ""
         self.phase_started = 0.0
         self.remark = ""
-        self.live: Live | None = None
+        self._live = self._drawing()
 
     @contextlib.contextmanager
-    def pause(self) -> Iterator[None]:
-        """Take the drawing off the screen while the block lasts."""
-        assert self.live is not None
-        self.live.stop()
+    def draw(self) -> Iterator[None]:
+        """Draw while the block lasts."""
+        self._live.start(refresh=True)
         try:
             yield
         finally:
-            self.live.start(refresh=True)
+            self._live.stop()
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Stop drawing while the block lasts, and go on below what was printed meanwhile."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live = self._drawing()  # the old one would draw over the lines since
+            self._live.start(refresh=True)
+
+    def _drawing(self) -> Live:
+        return Live(self, console=self.console, refresh_per_second=REFRESH_PER_SECOND, redirect_stderr=False)
 
     def say(self, text: str) -> None:
         """Show a remark below the table."""
@@ -230,6 +242,5 @@ def open_display(config: RunConfig, *, quiet: bool) -> Iterator[Display]:
         yield Display(config, Console(file=sys.stdout, highlight=False, soft_wrap=True))
         return
     display = LiveDisplay(config, console)
-    with Live(display, console=console, refresh_per_second=REFRESH_PER_SECOND, redirect_stderr=False) as live:
-        display.live = live
+    with display.draw():
         yield display

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from memory.records import Axis
     from memory.techniques import Technique
 
+DONE: dict[str, str] = {"approve": "approved", "reject": "rejected", "revise": "handed back to the coder"}
 Applied = TypeVar("Applied")
 Knobs = dict[str, bool | int | float | str]
 
@@ -66,7 +67,7 @@ def answer(folder: RunFolder, word: Word, why: str, number: int | None) -> None:
     """
     question = _open_question(folder, number)
     stands = PersonLog(folder.person).answer(question, word, why)
-    told = f"trial {question.trial}: {stands.word}" + (f", {stands.why}" if stands.why else "")
+    told = f"trial {question.trial}: {DONE[stands.word]}" + (f", {stands.why}" if stands.why else "")
     open_console().print(escape(f"{told}; `team resume {folder.name}` goes on, if the run does not at once"))
 
 
@@ -268,6 +269,8 @@ def _read(path: Path) -> str:
     data = path.read_bytes()
     if len(data) > MAX_FILE_BYTES:
         raise PersonError(f"{path} has {len(data):,} bytes, {MAX_FILE_BYTES:,} at most")
+    if not data.strip():
+        raise PersonError(f"{path} is empty: name the file that holds the change")
     try:
         return data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
