@@ -17,6 +17,8 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from evaluation_locked.task import Strict, TaskSpec, explain
+from memory.history import History
+from memory.journal import Journal
 
 if TYPE_CHECKING:
     from memory.records import Idea
@@ -144,6 +146,11 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
     shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
     folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
     return folder
+
+
+def read_history(folder: RunFolder) -> History:
+    """Return what a run's journal says, without a lock: for those who look and do not write."""
+    return History(Journal(folder.journal).read())
 
 
 def code_sha(trial_folder: Path) -> str:

@@ -84,8 +84,3 @@ def open_session(
     publish(context)  # an interruption may have come between the journal and what follows from it
     with ideas:
         yield context
-
-
-def read_history(folder: RunFolder) -> History:
-    """Return what a run's journal says, without a lock: for those who look and do not write."""
-    return History(Journal(folder.journal).read())

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from graph.control import ALLOWED_Z, run_control
-from graph.run_folder import RunError
-from graph.session import read_history
+from graph.run_folder import RunError, read_history
 from team.summary import open_console
 
 if TYPE_CHECKING:

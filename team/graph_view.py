@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from graph.session import read_history
+from graph.run_folder import read_history
 from memory.idea_graph import idea_graph, to_json, write_graphml
 from memory.records import AXES
 from team.display import COLOURS

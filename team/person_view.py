@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from rich.markup import escape
 
-from graph.run_folder import RunError
+from graph.run_folder import RunError, read_history
 from memory.edits import EditError, apply_edits, knobs, parse_edits, set_knob
 from memory.history import History
-from memory.journal import Journal
 from memory.person import MAX_FILE_BYTES, OwnIdea, PersonError, PersonLog, plain
 from memory.records import AXES, NetworkAxis
 from memory.techniques import load_playbook
@@ -114,7 +113,7 @@ def add_idea(folder: RunFolder, options: IdeaOptions) -> None:
         PersonError: It cannot be carried out as it was given; the message shows the value and the mend.
     """
     title = plain(options.title, "the title")
-    history = History(Journal(folder.journal).read())
+    history = read_history(folder)
     parent = _parent_source(folder, history, options.parent)
     playbook = _playbook(folder)
     if options.edit is not None and options.train_py is not None:
@@ -186,7 +185,7 @@ def drop_idea(folder: RunFolder, k: int) -> None:
 
 def _open_question(folder: RunFolder, number: int | None) -> Question:
     said = PersonLog(folder.person).read()
-    question = said.open_question(History(Journal(folder.journal).read()).next_number)
+    question = said.open_question(read_history(folder).next_number)
     if question is None:
         approves = folder.read_config().approve
         hint = "it asks before the next trial" if approves else f"`team resume {folder.name} --approve` makes it ask"
@@ -202,7 +201,7 @@ def _state(said: Conversation, what: Kept, k: int, folder: RunFolder) -> str:
     trial = said.taken.get((what, k))
     if trial is None:
         return "waits"
-    history = History(Journal(folder.journal).read())
+    history = read_history(folder)
     became = history.outcome(trial) if trial in history.trials else "at work"
     return f"trial {trial}, {became}"
 

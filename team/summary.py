@@ -15,7 +15,7 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.keep_rule import FALSE_KEEP_RATE
 from evaluation_locked.prepare import load_facts
 from graph.judging import champion_against_seed, seed_noise
-from graph.session import read_history
+from graph.run_folder import read_history
 from memory.person import PersonLog
 from memory.records import Idea
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from evaluation_locked.prepare import load_facts
-from graph.session import read_history
+from graph.run_folder import read_history
 from graph.verify import verify
 from team.summary import open_console
 
