@@ -181,13 +181,15 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
             ) from error
     else:
         return
-    display.say(f"reading {config.task.source}")
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: at once, and tidied
     try:
+        display.say(f"reading {config.task.source}")
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)  # nothing was recorded: the name is free again
+        if isinstance(error, KeyboardInterrupt):
+            display.say("stopped before anything was recorded")
         raise
     finally:
         signal.signal(signal.SIGTERM, terminate)

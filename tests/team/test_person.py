@@ -10,13 +10,15 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from graph.run_folder import RunFolder
 from memory.history import History
 from memory.journal import Journal
-from memory.person import PersonLog
+from memory.person import PersonError, PersonLog
+from team.person_view import IdeaOptions, add_idea
 from team.running import WAITING
 from tests.conftest import TINY_SEED, team_command
 
@@ -224,31 +226,45 @@ def test_an_idea_taken_before_a_kill_is_taken_by_the_same_trial_after_it(run: Pa
 
 
 def test_wrong_input_ends_in_one_line(run: Path, team: Team) -> None:
-    before = (run / "person.jsonl").read_bytes()
     (run / "stale.txt").write_text(EDIT.replace("predictions = features", "prediction = features"))
-    (run / "large.py").write_text("x" * 1_000_000)
-    (run / "bytes.py").write_bytes(b"\xff\xfe")
-    (run / "broken.py").write_text("def (")
-    (run / "empty.py").write_text("\n")
-    for arguments, words in {
-        ("steer", "nothing", "x"): ("no run 'nothing'",),
-        ("steer", "asked", " "): ("a wish is empty",),
-        ("steer", "asked", "x " * 5_000): ("9,999 characters", "1,000 at most"),
-        ("ideas", "drop", "asked", 4): ("idea 4", "none is waiting"),
-        ("ideas", "add", "asked", ""): ("the title is empty",),
-        ("ideas", "add", "asked", "x", "--technique", "volum"): ("'volum'", "volume"),
-        ("ideas", "add", "asked", "x", "--technique", "ridge"): ("--knob RIDGE=VALUE", "10.0"),
-        ("ideas", "add", "asked", "x", "--knob", "WIDTH=3"): ("WIDTH", "RIDGE = 1000.0"),
-        ("ideas", "add", "asked", "x", "--knob", "RIDGE=high"): ("RIDGE=high", "NAME=VALUE"),
-        ("ideas", "add", "asked", "x", "--axis", "A7"): ("'A7'", "A5 readout"),
-        ("ideas", "add", "asked", "x", "--parent", 40): ("trial 40", "0, 1"),
-        ("ideas", "add", "asked", "x", "--edit", run / "stale.txt"): ("matches 0 times", "28 | predictions = features"),
-        ("ideas", "add", "asked", "x", "--edit", run / "broken.py"): ("no edit block",),
-        ("ideas", "add", "asked", "x", "--edit", run / "none.txt"): ("none.txt",),
-        ("ideas", "add", "asked", "x", "--train-py", run / "large.py"): ("1,000,000 bytes",),
-        ("ideas", "add", "asked", "x", "--train-py", run / "bytes.py"): ("not UTF-8",),
-        ("ideas", "add", "asked", "x", "--train-py", run / "broken.py"): ("does not compile",),
-        ("ideas", "add", "asked", "x", "--train-py", run / "empty.py"): ("is empty",),
-    }.items():
-        one_line(team(*arguments, check=False), *words)
+    one_line(team("steer", "nothing", "x", check=False), "no run 'nothing'")
+    one_line(team("ideas", "drop", "asked", 4, check=False), "idea 4", "none is waiting")
+    stale = team("ideas", "add", "asked", "x", "--edit", run / "stale.txt", check=False)
+    one_line(stale, "matches 0 times", "28 | predictions = features")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"title": " "}, "the title is empty"),
+        ({"title": "x" * 1_000_000}, "1,000,000 characters, 1,000 at most"),
+        ({"techniques": ("volum",)}, "no technique 'volum' in the playbook of this run; the nearest: volume"),
+        ({"techniques": ("ridge",)}, r"add --knob RIDGE=VALUE \(worth a trial: 1.0, 10.0"),
+        ({"knobs": ("WIDTH=3",)}, "no such constant; its constants are RIDGE = 1000.0"),
+        ({"knobs": ("RIDGE=high",)}, "'RIDGE=high': write NAME=VALUE"),
+        ({"knobs": ("RIDGE=[1]",)}, "write NAME=VALUE"),
+        ({"axis": "A7"}, "'A7': use one of A1 connectivity"),
+        ({"parent": 40}, "trial 40 has no train.py to start from; these have: 0, 1"),
+        ({"edit": "def ("}, "holds no edit block"),
+        ({"edit": EDIT, "train_py": "pass"}, "both --edit and --train-py"),
+        ({"edit": EDIT, "knobs": ("RIDGE=1.0",)}, "set the constant in that file"),
+        ({"edit": EDIT.replace("=======", "")}, "ends without '<<<<<<< SEARCH' and '======='"),
+        ({"train_py": "x" * 1_000_000}, "1,000,000 bytes, 400,000 at most"),
+        ({"train_py": "def ("}, "does not compile"),
+        ({"train_py": "\n"}, "is empty"),
+        ({"train_py": "\udcff"}, "not UTF-8 text"),
+    ],
+)
+def test_an_idea_that_cannot_be_carried_out_is_refused_before_it_is_written(
+    run: Path, fields: dict[str, Any], words: str
+) -> None:
+    before = (run / "person.jsonl").read_bytes()
+    for name in ("edit", "train_py"):
+        if name in fields:
+            (run / name).write_text(fields[name], encoding="utf-8", errors="surrogateescape")
+            fields = fields | {name: run / name}
+    none = dict.fromkeys(("axis", "edit", "train_py", "parent")) | {"title": "x", "techniques": (), "knobs": ()}
+    with pytest.raises(PersonError, match=words) as refused:
+        add_idea(RunFolder(run), IdeaOptions(**(none | fields)))  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)
     assert (run / "person.jsonl").read_bytes() == before

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from evaluation_locked import prepare, tight_binding
 from evaluation_locked.dataset import save_table
@@ -296,3 +297,21 @@ def test_a_limit_takes_that_many_crystals(team: Team) -> None:
     data = json.loads(team("run", TINY_SEED, "--limit", 1000, "--trials", 1, "--json").stdout)
     assert data["n_validation"] == pytest.approx(170, abs=2)
     assert data["champion"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_crystals_are_read_stops_at_once_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    (tmp_path / "cifs").mkdir()
+    text = Structure(Lattice.cubic(4.1), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(fmt="cif")
+    for i in range(190):  # seconds to read, in one process
+        (tmp_path / "cifs" / f"c{i}.cif").write_text(text.replace("4.1", f"4.{i:03d}"))
+    (tmp_path / "cifs" / "id_prop.csv").write_text("".join(f"c{i},{i}\n" for i in range(190)))
+    command = team_command("run", TINY_SEED, "--name", "early", "--source", "cif:cifs")
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "reading cif:cifs" in process.stdout.readline()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, out + err
+    assert out.endswith("stopped before anything was recorded\n") and err == ""
+    assert not (tmp_path / "runs" / "early").exists()
