@@ -85,7 +85,7 @@ def narrow(offers: Sequence[Idea], wish: Wish, techniques: Mapping[str, Techniqu
     met: list[str] = []
     unmet: list[str] = []
     for named, sign in ((wanted, True), (avoided, False)):
-        for one, holds in _conditions(named):
+        for one, holds in _conditions(named, techniques):
             found = [idea for idea in left if holds(idea) is sign]
             say = str(one) if sign else f"no {one}"
             if found:
@@ -147,7 +147,7 @@ def _find(patterns: Mapping[str, str], words: str) -> tuple[list[str], str]:
     return found, words
 
 
-def _conditions(named: Named) -> Iterable[tuple[Named, Callable[[Idea], bool]]]:
+def _conditions(named: Named, techniques: Mapping[str, Technique]) -> Iterable[tuple[Named, Callable[[Idea], bool]]]:
     """Yield each kind of thing that was named, with what an offer must be to have it."""
     if named.techniques:
         wanted = set(named.techniques)
@@ -156,8 +156,15 @@ def _conditions(named: Named) -> Iterable[tuple[Named, Callable[[Idea], bool]]]:
             lambda idea: bool(wanted & {*idea.techniques, *idea.removed}),
         )
     if named.modes:
-        yield Named(modes=named.modes), lambda idea: idea.mode in named.modes
+        modes = {*named.modes, *(["simplify"] if "ablate" in named.modes else [])}
+        yield Named(modes=named.modes), lambda idea: idea.mode in modes
     if named.axes:
-        yield Named(axes=named.axes), lambda idea: idea.axis in named.axes
+        wanted_axes = set(named.axes)
+
+        def touches(idea: Idea) -> bool:
+            known = (techniques[name].axis for name in (*idea.techniques, *idea.removed) if name in techniques)
+            return bool(wanted_axes & {idea.axis, *known})
+
+        yield Named(axes=named.axes), touches
     if named.trials:
         yield Named(trials=named.trials), lambda idea: idea.parent in named.trials
