@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.search.world import World
     from graph.roles import Strategist
     from memory.knowledge import Knowledge
+    from memory.person import Wish
     from memory.techniques import Technique
 
 N_TRAIN = 3800
@@ -119,6 +120,7 @@ class House:
         self.techniques = techniques
         self.n_train = N_TRAIN
         self.seed = seed
+        self.wishes: tuple[Wish, ...] = ()
         self._strategist = strategist
         self._scout = PlaybookScout()
         self._seed_knobs = seed_knobs
