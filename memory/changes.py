@@ -154,7 +154,7 @@ def _proposed(text: str) -> str:
     words = []
     for word in text.split():
         bare = word.strip("()[],.:;")
-        if not is_phrase(bare):  # AngleRBF -> Angle RBF, CGConv -> CG Conv, dim120 -> dim 120, but not SiLU or set2set
+        if bare.lower() not in _ATTRIBUTED.split() and not is_phrase(bare):  # AngleRBF -> Angle RBF, CGConv -> CG Conv, dim120 -> dim 120, but not SiLU or set2set
             word = re.sub(r"(?<=[a-z])(?=[A-Z]{2})|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z][a-z])", " ", word)
             word = re.sub(r"(?<=[a-zA-Z]{2})(?=\d{2})", " ", word)
         words.append(word)
@@ -206,7 +206,8 @@ def _read_knob(match: re.Match[str], removed: bool) -> Change:
     groups = match.groupdict()
     change = _knob(groups["name"], groups["value"], groups.get("start"), groups.get("sign"))
     _, where = _split_place(f"x {groups['rest'].strip()}") if groups["rest"].strip() else (None, frozenset())
-    if removed or change.value in (0.0, "false", "none"):
+    is_off = change.value in ("false", "none") or (change.value == 0 and ("start" in groups or "=" in match[0]))
+    if removed or is_off:
         change = replace(change, value=None, is_knob=False, removed=True)
     return replace(change, where=change.where | where)
 

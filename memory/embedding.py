@@ -38,7 +38,7 @@ SYNONYMS: dict[str, str] = {
         "neighbours per atom"
     ),
     "cutoff": "cutoff, cutoff radius, radius graph, radial cutoff, neighbour radius",
-    "envelope": "envelope, cutoff envelope, smooth cutoff, cosine cutoff, polynomial envelope",
+    "envelope": "envelope, cutoff envelope, smooth cutoff, cosine cutoff, polynomial envelope, cosine envelope",
     "voronoi": "voronoi, voronoi neighbours, voronoi tessellation, voronoi faces",
     "self-edges": "lattice self edges, self edges, self loops, self connection",
     "asymmetric-unit": "asymmetric unit, asymmetric cell, symmetry unique atoms",

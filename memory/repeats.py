@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from evaluation_locked.keep_rule import NEAR_MISS_Z
+from evaluation_locked.keep_rule import KEEP_Z, NEAR_MISS_Z
 from memory.changes import Change, equal_values, read_changes
 from memory.crowding import code_crowding
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from memory.history import History
     from memory.records import Idea
 
-Answer = Literal["kept", "lost", "open", "failed"]
+Answer = Literal["kept", "lost", "clearly lost", "open", "failed"]
+LOST = ("lost", "clearly lost")
 MAX_FAILED = 2  # crashes of one change before it is given up
 _CONSTANT = re.compile(r"^([-+])([A-Z][A-Z0-9_]*)\s*(?::[^=]+)?=\s*([^#\n]+?)\s*(?:#.*)?$")
 
@@ -63,6 +64,9 @@ class Attempt:
 def answer_of(z: float | None, *, kept: bool = False) -> Answer:
     """Return what a trial said of its change.
 
+    The keep rule, mirrored: what is worse by more than a near miss is better has lost; what is worse by more than a keep
+    is better has clearly lost; between them and a keep, it is open.
+
     Args:
         z: Its gain over the champion of its time in standard errors, positive is better; None where it has no score.
         kept: Whether it became champion.
@@ -71,6 +75,8 @@ def answer_of(z: float | None, *, kept: bool = False) -> Answer:
         return "kept"
     if z is None:
         return "failed"
+    if z < -KEEP_Z:
+        return "clearly lost"
     return "lost" if z < -NEAR_MISS_Z else "open"
 
 
@@ -123,7 +129,7 @@ class Attempts:
         self, same: list[Attempt], fresh: Sequence[Change], near: list[Attempt], base: int | None
     ) -> Repeat | None:
         answers = {attempt.number: self._answer(attempt.number) for attempt in same}
-        if lost := [n for n, answer in answers.items() if answer == "lost"]:
+        if lost := [n for n, answer in answers.items() if answer in LOST]:
             return Repeat(lost[-1], "same", f"trial {lost[-1]} made the same change and lost")
         if "kept" in answers.values():
             return None  # a gain once; on a base without it, it may be one again
@@ -150,6 +156,7 @@ class Attempts:
         )
 
     def _judge_bracket(self, change: Change, near: list[Attempt], base: int | None) -> Repeat | None:
+        """Return the bracket that a knob's value lies in; both ends clearly lost, since what lies between is inferred."""
         if not change.is_knob or not isinstance(change.value, float):
             return None
         losers: list[tuple[float, int]] = []
@@ -160,7 +167,7 @@ class Attempts:
             if attempt.number == base:  # this keep made the base: the value that it replaced is the worse one
                 losers += [(reading[0].start, attempt.number)] if isinstance(reading[0].start, float) else []
             elif attempt.base == base and isinstance(reading[0].value, float):
-                losers += [(reading[0].value, attempt.number)] if self._answer(attempt.number) == "lost" else []
+                losers += [(reading[0].value, attempt.number)] if self._answer(attempt.number) == "clearly lost" else []
         below = max((loser for loser in losers if loser[0] < change.value), default=None)
         above = min((loser for loser in losers if loser[0] > change.value), default=None)
         if below is None or above is None:
@@ -169,7 +176,7 @@ class Attempts:
             max(below[1], above[1]),
             "bracketed",
             f"{change.value:g} lies between {below[0]:g} (trial {below[1]}) and {above[0]:g} (trial {above[1]}), "
-            "which both lost on this base",
+            "which both clearly lost on this base",
         )
 
     def _near(self, changes: Sequence[Change]) -> list[Attempt]:
