@@ -11,8 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from memory.embedding import CONCEPT_WEIGHT, WORD_WEIGHT, canonical_tokens, is_phrase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SAME_WORDS = 0.7  # weighted Jaccard of two changes that are the same; `benchmarks.repeat_pairs` says where it is from
 HELD_WORDS = 0.85  # of a clause that only names what the base holds
@@ -33,6 +37,10 @@ _RESULTS = (
     re.compile(r"\b(?:sub-?margin|below (?:the )?margin|(?:tiny|small) (?:improvement|gain))\b.*$", re.IGNORECASE),
     re.compile(r"[\s:,;]+(?:nan|crash(?:ed)?|oom|diverged)\s*$", re.IGNORECASE),
 )
+# AngleRBF -> Angle RBF, CGConv -> CG Conv, dim120 -> dim 120
+_PARTS = re.compile(
+    r"(?<=[a-z])(?=[A-Z]{2})|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-zA-Z]{2})(?=\d{2})"
+)
 _DETAIL = re.compile(r"(?:(?<=\s)|^)\(([^()]*)\)")
 _CLAUSE = re.compile(rf"\s*\+\s*(?=[a-z])|\s+with\s+|\s+at\s+(?=[a-z_][\w.]*\s*=\s*{_NUMBER})|;\s*")
 _PLACE = re.compile(r"\s+(?:in|on|onto|into|to|from|inside|within)\s+(?:the\s+|each\s+)?")
@@ -45,7 +53,9 @@ _SET = (
     re.compile(rf"^(?P<name>.*?)[\s:=,(]+(?P<start>{_VALUE})\s*{_TO}\s*(?P<value>{_VALUE})(?P<rest>.*)$"),
     re.compile(rf"^(?P<name>.*[a-z].*?)\s*(?P<sign>[/*])=\s*(?P<value>{_VALUE})(?P<rest>.*)$"),
     re.compile(rf"^(?P<name>.*[a-z].*?)\s*(?:=|\bto\b)\s*(?P<value>{_VALUE}|true\b|false\b|none\b)(?P<rest>.*)$"),
-    re.compile(rf"^(?P<name>.*[a-z].*?)\s+(?P<value>{_VALUE})(?P<rest>(?:\s+(?:steps|epochs|a)\b)?\s*(?:$|\s(?=in|on)).*)$"),
+    re.compile(
+        rf"^(?P<name>.*[a-z].*?)\s+(?P<value>{_VALUE})(?P<rest>(?:\s+(?:steps|epochs|a)\b)?\s*(?:$|\s(?=in|on)).*)$"
+    ),
 )
 _SEVERAL = re.compile(rf"(?P<name>[a-z_](?:[\w.\- ]*?[\w])?)\s*(?:=\s*|\s)(?P<value>{_NUMBER})(?:,?\s+|$)")
 _LAYERS = re.compile(r"\b(?P<n>\d+)[- ](?P<unit>hidden|layers?|linear layers?)(?:\s+layers?)?\b")
@@ -103,12 +113,12 @@ class Change:
             and _overlap(self.what | self.where, other.what | other.where) >= least
         )
 
-    def is_same(self, other: Change) -> bool:
+    def is_same(self, other: Change, least: float = SAME_WORDS) -> bool:
         """Return whether both are the same change: the same thing, the same value, and both add or both remove.
 
         A value that only one of them gives separates a knob (which value was meant is unknown), not a description.
         """
-        if self.removed != other.removed or not self.is_same_thing(other):
+        if self.removed != other.removed or not self.is_same_thing(other, least):
             return False
         if bool(self.compared) != bool(other.compared) or (self.compared and not self.compared & other.compared):
             return False
@@ -121,6 +131,23 @@ class Change:
         if clause.removed or clause.compared or not self.is_same_thing(clause, HELD_WORDS):
             return False
         return clause.value is None or (self.value is not None and equal_values(clause.value, self.value))
+
+
+def are_same(one: Sequence[Change], other: Sequence[Change], least: float = SAME_WORDS) -> bool:
+    """Return whether two proposals are the same changes, each with a partner of its own.
+
+    Args:
+        one: Changes of one proposal.
+        other: Changes of another.
+        least: Weighted Jaccard similarity of the words from which on two things are the same.
+    """
+    left = list(other)
+    for change in one:
+        partner = next((candidate for candidate in left if change.is_same(candidate, least)), None)
+        if partner is None:
+            return False
+        left.remove(partner)
+    return bool(one) and not left
 
 
 def equal_values(one: float | str, other: float | str) -> bool:
@@ -151,19 +178,18 @@ def _proposed(text: str) -> str:
     """Return the text without its results, in lower case, with words and numbers apart."""
     for pattern in _RESULTS:
         text = pattern.sub(" ", text)
-    words = []
-    for word in text.split():
-        bare = word.strip("()[],.:;")
-        if bare.lower() not in _ATTRIBUTED.split() and not is_phrase(bare):  # AngleRBF -> Angle RBF, CGConv -> CG Conv, dim120 -> dim 120, but not SiLU or set2set
-            word = re.sub(r"(?<=[a-z])(?=[A-Z]{2})|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z][a-z])", " ", word)
-            word = re.sub(r"(?<=[a-zA-Z]{2})(?=\d{2})", " ", word)
-        words.append(word)
+    words = [word if _is_whole(word.strip("()[],.:;")) else _PARTS.sub(" ", word) for word in text.split()]
     text = " ".join(words).lower()
     text = _EACH.sub(r" per \1", text)
     if match := _TITLE.match(text):  # `Dropout in the head: HEAD_DROPOUT 0 to 0.1`, `DropEdge: drop edges at random`
         text = match["rest"] if any(pattern.match(match["rest"]) for pattern in _SET) else match["title"]
     text = re.sub(r"(?<=[a-z])-(?=(?:in|on|to|of)-)|(?<=\b(?:in|on|to|of))-(?=[a-z])|(?<=[a-z])-(?=[a-z])", " ", text)
     return re.sub(rf"\b({'|'.join(_COUNT_WORDS)})\b", lambda match: _COUNT_WORDS[match[1]], text)
+
+
+def _is_whole(word: str) -> bool:
+    """Return whether a word such as SiLU, set2set or M3GNet is a name that must not be cut up."""
+    return word.lower() in _ATTRIBUTED.split() or is_phrase(word)
 
 
 def _read_clause(clause: str, details: str) -> tuple[Change, ...]:
@@ -215,7 +241,9 @@ def _read_knob(match: re.Match[str], removed: bool) -> Change:
 def _knob(name: str, value: str, start: str | None = None, sign: str | None = None) -> Change:
     name = name.strip(" :=,(")
     thing, _, whole = name.partition(" of ")
-    if whole and len(_heavy(name)) > 1 and any(_weight(word) > _GENERIC_WEIGHT for word in _heavy(thing)):  # width of the head: a width
+    if (
+        whole and len(_heavy(name)) > 1 and any(_weight(word) > _GENERIC_WEIGHT for word in _heavy(thing))
+    ):  # width of the head: a width
         (words, where), place = _split_place(thing), _content(whole)
     else:
         (words, where), place = _split_place(name), frozenset()

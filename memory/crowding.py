@@ -61,19 +61,6 @@ class Crowd:
     nearest: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Repeat:
-    """A train.py that trains like one that was tried.
-
-    Attributes:
-        of: The first trial with that code; the parent where the change does nothing.
-        no_op: Whether the change does nothing to its parent.
-    """
-
-    of: int
-    no_op: bool
-
-
 def text_crowding(text: str, memory: Texts, k: int = 5, exclude: Collection[int] = ()) -> Crowd:
     """Return how near the text of an idea is to those that were tried.
 
@@ -101,8 +88,8 @@ def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> 
     of a diff are, for every added or removed line without comments and white space, the trigrams of its tokens with a
     mark at either end and every number as one placeholder, and beside them each number itself; all are marked as
     added or removed. So another value of the same knob is near, and only the same value is a duplicate. Lines that
-    are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0:
-    see `is_repeat`. Lines inside a text of several lines count as code.
+    are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0.
+    Lines inside a text of several lines count as code.
 
     Args:
         diff: Unified diff.
@@ -172,26 +159,6 @@ def behaviour_floor(earlier: Mapping[int, np.ndarray]) -> float:
     return _floor(_directions(list(earlier.values()), list(earlier))) if len(earlier) >= _MIN_EARLIER else 0.0
 
 
-def is_repeat(source: str, earlier: Mapping[int, str], parent: int | None = None) -> Repeat | None:
-    """Return which trial's code this is, None where it is new.
-
-    Two files are the same where they are equal without comments, docstrings, blank lines and layout (see
-    `memory.edits.normalised`), or letter by letter where one does not parse. A random seed that is part of the file is
-    part of the code.
-
-    Args:
-        source: The edited train.py.
-        earlier: The train.py of earlier trials by number, the parent's among them.
-        parent: The trial that was edited; its own code again is a change that does nothing.
-    """
-    code = code_fingerprint(source)
-    if parent is not None and parent in earlier and code_fingerprint(earlier[parent]) == code:
-        return Repeat(parent, no_op=True)
-    same = (number for number, other in earlier.items() if code_fingerprint(other) == code)
-    first = min(same, default=None)
-    return None if first is None else Repeat(first, no_op=False)
-
-
 @lru_cache(maxsize=4096)
 def code_fingerprint(source: str) -> str:
     """Return the sha256 of a file without comments and layout; of the file as it is where it does not parse."""
@@ -200,6 +167,13 @@ def code_fingerprint(source: str) -> str:
     except (EditError, RecursionError):
         code = source
     return hashlib.sha256(code.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def diff_fingerprint(diff: str) -> str:
+    """Return the sha256 of what `code_crowding` sees of a diff: equal where that is 1; empty where the diff is idle."""
+    features = _diff_features(diff)
+    return hashlib.sha256(repr(sorted(features.items())).encode()).hexdigest() if features else ""
 
 
 @lru_cache(maxsize=4096)

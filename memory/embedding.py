@@ -71,8 +71,8 @@ SYNONYMS: dict[str, str] = {
         "angle aware edge update, angle layer, angle layers, angle message, angular update"
     ),
     "angle-basis": (
-        "angle basis, angle rbf, angular basis, angle gaussians, angle expansion, angular basis functions, cosine basis, "
-        "gaussian basis of the cosine"
+        "angle basis, angle rbf, angular basis, angle gaussians, angle expansion, angular basis functions, "
+        "cosine basis, gaussian basis of the cosine"
     ),
     "angle-count": (
         "n ang, n angle, number of angle functions, number of angle basis functions, angle bins, angular resolution, "
@@ -95,13 +95,10 @@ SYNONYMS: dict[str, str] = {
     "silu": "silu, swish, sigmoid linear unit",
     "gelu": "gelu, gaussian error linear unit",
     "activation": "activation, activation function, nonlinearity, non linearity",
-    "conv": (
-        "convolution, cg conv, cgconv, cg convolution, crystal graph convolution, crystal graph conv, conv layer, "
-        "convolution layer, message passing layer, interaction layer"
-    ),
+    "conv": "convolution, cg conv, cgconv, cg convolution, crystal graph convolution, crystal graph conv",
     "every-block": (
-        "every block, every layer, per block, per layer, per conv, per convolution, layerwise, interleaved, multi pass, "
-        "between blocks, between layers, at all depths"
+        "every block, every layer, per block, per layer, per conv, per convolution, layerwise, interleaved, "
+        "multi pass, between blocks, between layers, at all depths"
     ),
     "aggregation": "aggregation, aggregate, reduction, aggregate messages, aggregation of messages, scatter",
     "gated-conv": "gated convolution, gated conv, edge gate, edge gated convolution, sigmoid gate, gated messages",
@@ -120,7 +117,8 @@ SYNONYMS: dict[str, str] = {
     "width": "width, hidden size, hidden width, channels, hidden channels, hidden dimension, hidden dim, hidden, dim",
     "depth": (
         "depth, number of layers, n layers, num layers, layers, number of blocks, n blocks, num blocks, blocks, "
-        "message passing steps, interaction blocks, convolution layers, convolution blocks, number of convolution blocks"
+        "message passing steps, interaction blocks, convolution layers, convolution blocks, "
+        "number of convolution blocks"
     ),
     "residual": "residual, skip connection, residual connection, shortcut connection",
     "dense-connect": "dense connect, dense connectivity, densely connected, dense connections, densenet, densegnn",
@@ -179,8 +177,9 @@ ABBREVIATIONS: dict[str, str] = {
     "dist": "distance", "elem": "element", "nbr": "neighbour", "neigh": "neighbour", "feat": "feature",
     "feats": "features", "emb": "embedding", "embed": "embedding", "agg": "aggregation", "aggr": "aggregation",
     "attn": "attention", "std": "deviation", "diff": "difference", "stoch": "stochastic", "grad": "gradient",
-    "sched": "scheduler", "ang": "angle", "angular": "angle", "arch": "architecture", "avg": "average", "coef": "coefficient",
-    "reg": "regularisation", "conv": "convolution", "params": "parameters", "num": "number", "optim": "optimiser",
+    "sched": "scheduler", "ang": "angle", "angular": "angle", "arch": "architecture", "avg": "average",
+    "coef": "coefficient", "reg": "regularisation", "conv": "convolution", "params": "parameters", "num": "number",
+    "optim": "optimiser",
 }  # fmt: skip
 _TOKEN = re.compile(r"[a-z][a-z0-9]*|\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _SUFFIXES = (  # the first that fits is replaced, if three letters remain; British and American spelling become one

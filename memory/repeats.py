@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation_locked.keep_rule import KEEP_Z, NEAR_MISS_Z
-from memory.changes import Change, equal_values, read_changes
-from memory.crowding import code_crowding
+from memory.changes import Change, are_same, read_changes
+from memory.crowding import diff_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -64,8 +65,8 @@ class Attempt:
 def answer_of(z: float | None, *, kept: bool = False) -> Answer:
     """Return what a trial said of its change.
 
-    The keep rule, mirrored: what is worse by more than a near miss is better has lost; what is worse by more than a keep
-    is better has clearly lost; between them and a keep, it is open.
+    The keep rule, mirrored: what is worse by more than a near miss must be better has lost, by more than a keep must be
+    better has clearly lost; what is neither that nor kept is open.
 
     Args:
         z: Its gain over the champion of its time in standard errors, positive is better; None where it has no score.
@@ -95,7 +96,7 @@ class Attempts:
 
     def add(self, attempt: Attempt) -> None:
         """Take in a change that was tried; in the order of the trials."""
-        first = next((a.number for a in self._near(attempt.changes) if _are_same(attempt.changes, a.changes)), None)
+        first = next((a.number for a in self._near(attempt.changes) if are_same(attempt.changes, a.changes)), None)
         if first is not None:
             self._again[attempt.number] = first
         self._by_number[attempt.number] = attempt
@@ -119,7 +120,7 @@ class Attempts:
             return Repeat(base or 0, "no-op", f"trial {base} already holds it")
         fresh = fresh or tuple(changes)
         near = self._near(fresh)
-        same = [a for a in near if _are_same(fresh, _reading(a, fresh))]
+        same = [a for a in near if are_same(fresh, _reading(a, fresh))]
         same += [self._by_number[n] for n in same_code if n in self._by_number and self._by_number[n] not in same]
         if same:
             return self._judge_same(sorted(same, key=lambda attempt: attempt.number), fresh, near, base)
@@ -133,17 +134,15 @@ class Attempts:
             return Repeat(lost[-1], "same", f"trial {lost[-1]} made the same change and lost")
         if "kept" in answers.values():
             return None  # a gain once; on a base without it, it may be one again
-        last = same[-1]
+        last = same[-1].number
         if all(answer == "failed" for answer in answers.values()):
-            if len(same) < MAX_FAILED:
-                return None
-            return Repeat(last.number, "same", f"the same change failed {len(same)} times, last in trial {last.number}")
-        on_this_base = [a for a in same if a.base == base and answers[a.number] == "open"]
-        if on_this_base:
-            number = on_this_base[-1].number
-            return Repeat(number, "same", f"trial {number} made the same change to this base, too close to call")
+            failed = f"the same change failed {len(same)} times, last in trial {last}"
+            return Repeat(last, "same", failed) if len(same) >= MAX_FAILED else None
+        here = [a.number for a in same if a.base == base and answers[a.number] == "open"]
+        if here:
+            return Repeat(here[-1], "same", f"trial {here[-1]} made the same change to this base, too close to call")
         if len(same) > 1 or self._had_second_chance(fresh, near):
-            return Repeat(last.number, "same", f"trial {last.number} made the same change, and it had its second chance")
+            return Repeat(last, "same", f"trial {last} made the same change, and it had its second chance")
         return None
 
     def _had_second_chance(self, fresh: Sequence[Change], near: list[Attempt]) -> bool:
@@ -156,7 +155,7 @@ class Attempts:
         )
 
     def _judge_bracket(self, change: Change, near: list[Attempt], base: int | None) -> Repeat | None:
-        """Return the bracket that a knob's value lies in; both ends clearly lost, since what lies between is inferred."""
+        """Return the bracket that a value lies in; both ends clearly lost, since what lies between is inferred."""
         if not change.is_knob or not isinstance(change.value, float):
             return None
         losers: list[tuple[float, int]] = []
@@ -197,6 +196,8 @@ class Repeats:
         self._history = history
         self._knobs = frozenset(knobs)
         self._attempts = Attempts(self._answer)
+        self._held_by: dict[int, tuple[Change, ...]] = {}
+        self._by_diff: dict[str, list[int]] = defaultdict(list)
         self._n_seen = 0
 
     def find(self, idea: Idea, diff: str = "") -> Repeat | None:
@@ -209,18 +210,15 @@ class Repeats:
         self._catch_up()
         if idea.mode in ("baseline", "replicate") or idea.parent is None:
             return None
-        same_code: tuple[int, ...] = ()
-        if diff:
-            earlier = {n: t.diff for n, t in self._history.trials.items() if t.diff and n != idea.number}
-            crowd = code_crowding(diff, earlier)
-            same_code = crowd.nearest[:1] if crowd.value >= 1.0 else ()
+        same_code = self._by_diff.get(diff_fingerprint(diff), ()) if diff else ()
         changes = self._changes(idea, diff)
         return self._attempts.find(changes, idea.parent, self._held(idea.parent), same_code)
 
     def _catch_up(self) -> None:
-        trials = list(self._history.trials.values())[self._n_seen :]
-        self._n_seen += len(trials)
-        for trial in trials:
+        n_new = len(self._history.trials) - self._n_seen
+        newest = list(islice(reversed(self._history.trials.values()), n_new))
+        self._n_seen += n_new
+        for trial in reversed(newest):
             idea = trial.idea
             tried = trial.status != "not run" and idea.mode not in ("baseline", "replicate")
             if tried and trial.outcome not in ("rejected", "set-aside", "replicate"):
@@ -228,11 +226,15 @@ class Repeats:
                 changes, words = self._changes(idea, trial.diff), read_changes(idea.title)
                 fresh = new_to(changes, held) or changes
                 self._attempts.add(Attempt(trial.number, fresh, idea.parent, new_to(words, held) or words))
+                if mark := diff_fingerprint(trial.diff):
+                    self._by_diff[mark].append(trial.number)
 
     def _changes(self, idea: Idea, diff: str) -> tuple[Change, ...]:
         """Return what an idea changes: by its ids and knobs, by a diff of constants alone, or by its title."""
-        knobs = idea.knobs or {name: after for name, (_, after) in constants_set(diff).items()}
-        before = {name: start for name, (start, _) in constants_set(diff).items()}
+        constants = constants_set(diff)
+        said = idea.knobs or idea.techniques or idea.removed
+        knobs = idea.knobs if said else {name: after for name, (_, after) in constants.items()}
+        before = {name: start for name, (start, _) in constants.items()}
         return (
             *(_exact(f"technique {name}") for name in idea.techniques if name not in self._knobs or not knobs),
             *(_exact(f"technique {name}", removed=True) for name in idea.removed),
@@ -240,6 +242,12 @@ class Repeats:
         ) or read_changes(idea.title)
 
     def _held(self, number: int) -> tuple[Change, ...]:
+        """Return what a trial's code holds; it follows from the trial's lineage, which never changes."""
+        if number not in self._held_by:
+            self._held_by[number] = self._read_held(number)
+        return self._held_by[number]
+
+    def _read_held(self, number: int) -> tuple[Change, ...]:
         history = self._history
         exact = (
             *(_exact(f"technique {name}") for name in history.techniques_in(number) if name not in self._knobs),
@@ -308,19 +316,3 @@ def _reading(attempt: Attempt, like: Sequence[Change]) -> tuple[Change, ...]:
     if attempt.words and not exact and attempt.changes and attempt.changes[0].exact:
         return attempt.words
     return attempt.changes
-
-
-def _are_same(one: Sequence[Change], other: Sequence[Change]) -> bool:
-    """Return whether two bundles are the same changes, each with a partner of its own."""
-    if len(one) != len(other) or not one:
-        return False
-    left = list(other)
-    for change in one:
-        partner = next((candidate for candidate in left if change.is_same(candidate)), None)
-        if partner is None:
-            return False
-        left.remove(partner)
-    return True
-
-
-__all__ = ["Answer", "Attempt", "Attempts", "Repeat", "Repeats", "answer_of", "constants_set", "equal_values", "holding"]

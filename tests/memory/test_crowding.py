@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from memory.crowding import Repeat, behaviour_crowding, behaviour_floor, code_crowding, is_repeat, text_crowding
+from memory.crowding import behaviour_crowding, behaviour_floor, code_crowding, code_fingerprint, text_crowding
 from memory.edits import unified_diff
 
 if TYPE_CHECKING:
@@ -151,14 +151,12 @@ def test_constant_errors_correlate_with_nothing_and_others_are_refused() -> None
         behaviour_crowding(np.full(5, np.nan), {4: one})
 
 
-def test_repeats_are_seen_through_comments_and_layout() -> None:
+def test_a_fingerprint_is_blind_to_comments_and_layout_and_to_nothing_else() -> None:
     wide = SEED.replace("64", "96")
-    earlier = {0: SEED, 1: wide, 2: SEED.replace("1e-3", "5e-4")}
-    assert is_repeat("# new\n" + wide.replace('"""L1."""', '"""Mean error."""'), earlier, parent=2) == Repeat(1, False)
-    assert is_repeat(SEED.replace("WIDTH = 64", "WIDTH   = (64)"), earlier, parent=0) == Repeat(0, no_op=True)
-    assert is_repeat(SEED, earlier, parent=1) == Repeat(0, no_op=False)  # taken back, not a no-op
-    assert is_repeat(SEED.replace("64", "97"), earlier, parent=0) is None
-    assert is_repeat("def (", earlier | {5: "def ("}, parent=0) == Repeat(5, no_op=False)
+    assert code_fingerprint("# new\n" + wide.replace('"""L1."""', '"""Mean error."""')) == code_fingerprint(wide)
+    assert code_fingerprint(SEED.replace("WIDTH = 64", "WIDTH   = (64)")) == code_fingerprint(SEED)
+    assert code_fingerprint(SEED.replace("64", "97")) != code_fingerprint(wide)
+    assert code_fingerprint("def (") == code_fingerprint("def (") != code_fingerprint("def  (")  # does not parse
 
 
 @pytest.mark.skipif("TEAM_TEST_DATA" not in os.environ, reason="TEAM_TEST_DATA is not set")
