@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
-LOOKED_AT = 8  # best offers under the draw whose crowding is measured
+LOOKED_AT = 8  # best offers under the draw, no repeats among them, whose crowding is measured
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
 
 
@@ -132,7 +133,11 @@ class OfflineStrategist:
                 "the playbook has nothing left that was not tried; write further techniques, or set a model"
             )
         offers.sort(key=lambda offer: -offer[0])
-        best = max(offers[:LOOKED_AT], key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
+        news = (offer for offer in offers if knowledge.repeat(offer[1]) is None)
+        looked_at = list(islice(news, LOOKED_AT))
+        if not looked_at:
+            raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
+        best = max(looked_at, key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
         mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
