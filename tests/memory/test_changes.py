@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memory.changes import are_same, read_changes
 
@@ -66,3 +68,10 @@ def test_a_bundle_is_the_same_only_where_each_part_has_a_partner() -> None:
     assert not are_same(both, read_changes("LayerNorm"))
     assert not are_same(both, read_changes("LayerNorm + layer norm"))
     assert not are_same((), ())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="abkx XYZ 0123456789.->=+()/*:;,_e% to in of no", max_size=80))
+def test_whatever_is_written_is_the_same_as_itself(text: str) -> None:
+    changes = read_changes(text)
+    assert not changes or are_same(changes, changes)
