@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Answer = Literal["kept", "lost", "clearly lost", "open", "failed"]
 LOST = ("lost", "clearly lost")
-MAX_FAILED = 2  # crashes of one change before it is given up
+MAX_FAILED = 2  # crashes or rejections of one change before it is given up
 _CONSTANT = re.compile(r"^([-+])([A-Z][A-Z0-9_]*)\s*(?::[^=]+)?=\s*([^#\n]+?)\s*(?:#.*)?$")
 
 
@@ -92,13 +92,13 @@ class Attempts:
         self._answer = answer
         self._by_word: dict[str, list[Attempt]] = defaultdict(list)
         self._by_number: dict[int, Attempt] = {}
-        self._again: dict[int, int] = {}  # trial -> the first trial of the same change
+        self._again: dict[int, tuple[int, ...]] = {}  # trial -> earlier trials of the same change
 
     def add(self, attempt: Attempt) -> None:
         """Take in a change that was tried; in the order of the trials."""
-        first = next((a.number for a in self._near(attempt.changes) if are_same(attempt.changes, a.changes)), None)
-        if first is not None:
-            self._again[attempt.number] = first
+        same = tuple(a.number for a in self._near(attempt.changes) if are_same(attempt.changes, a.changes))
+        if same:
+            self._again[attempt.number] = same
         self._by_number[attempt.number] = attempt
         words = {word for change in (*attempt.changes, *attempt.words) for word in change.what}
         for word in sorted(words):
@@ -141,7 +141,8 @@ class Attempts:
         here = [a.number for a in same if a.base == base and answers[a.number] == "open"]
         if here:
             return Repeat(here[-1], "same", f"trial {here[-1]} made the same change to this base, too close to call")
-        if len(same) > 1 or self._had_second_chance(fresh, near):
+        n_measured = sum(answer != "failed" for answer in answers.values())
+        if n_measured > 1 or self._had_second_chance(fresh, near):
             return Repeat(last, "same", f"trial {last} made the same change, and it had its second chance")
         return None
 
@@ -149,6 +150,8 @@ class Attempts:
         """Return whether a change of the same things was already tried again on another base."""
         return any(
             attempt.number in self._again
+            and self._answer(attempt.number) != "failed"
+            and any(self._answer(number) != "failed" for number in self._again[attempt.number])
             and len(reading := _reading(attempt, fresh)) == len(fresh)
             and all(any(change.is_same_thing(other) for other in reading) for change in fresh)
             for attempt in near
@@ -220,8 +223,7 @@ class Repeats:
         self._n_seen += n_new
         for trial in reversed(newest):
             idea = trial.idea
-            tried = trial.status != "not run" and idea.mode not in ("baseline", "replicate")
-            if tried and trial.outcome not in ("rejected", "set-aside", "replicate"):
+            if idea.mode not in ("baseline", "replicate") and trial.outcome not in ("set-aside", "replicate"):
                 held = self._held(idea.parent) if idea.parent is not None else ()
                 changes, words = self._changes(idea, trial.diff), read_changes(idea.title)
                 fresh = new_to(changes, held) or changes

@@ -118,23 +118,21 @@ class OfflineStrategist:
             joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
             offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
         history = knowledge.history
-        forced = ""
-        if history.rounds_since_keep >= self.plateau_rounds:
-            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
-            worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
-            fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
-            if fresh and len(fresh) < len(offers):
-                offers = fresh
-                forced = (
-                    f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
-                )
         if not offers:
             raise RoleError(
                 "the playbook has nothing left that was not tried; write further techniques, or set a model"
             )
         offers.sort(key=lambda offer: -offer[0])
-        news = (offer for offer in offers if knowledge.repeat(offer[1]) is None)
-        looked_at = list(islice(news, LOOKED_AT))
+        looked_at, forced = [], ""
+        if history.rounds_since_keep >= self.plateau_rounds:
+            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
+            worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
+            fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
+            if len(fresh) < len(offers) and (looked_at := _news(fresh, knowledge)):
+                forced = (
+                    f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
+                )
+        looked_at = looked_at or _news(offers, knowledge)
         if not looked_at:
             raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
         best = max(looked_at, key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
@@ -184,6 +182,11 @@ def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge:
     """Join the removals that the draw calls no loss; None where there are not two."""
     removals = [idea for idea in singles if idea.removed and _worth(idea, drawn) > 0]
     return join(removals, knowledge) if len(removals) > 1 else None
+
+
+def _news(offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> list[tuple[float, Idea]]:
+    """Return the first offers that repeat no earlier trial."""
+    return list(islice((offer for offer in offers if knowledge.repeat(offer[1]) is None), LOOKED_AT))
 
 
 def _belief(knowledge: Knowledge) -> Belief:

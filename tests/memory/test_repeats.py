@@ -81,6 +81,8 @@ def test_what_was_too_close_to_call_gets_one_second_chance_on_another_base() -> 
 def test_a_crash_says_nothing_the_first_time() -> None:
     assert find(attempts(("SwiGLU", 0, "failed")), "swiglu") is None
     assert find(attempts(("SwiGLU", 0, "failed"), ("GLU", 0, "failed")), "swiglu") == ("same", 2)
+    then = attempts(("SwiGLU", 0, "failed"), ("GLU", 0, "open"))
+    assert find(then, "swiglu", base=3) is None, "the crash was no look at it, so this is its second chance"
 
 
 def test_what_was_kept_may_be_brought_to_a_base_without_it() -> None:
@@ -165,9 +167,11 @@ def test_replicates_rejections_and_later_decisions() -> None:
     again = idea(techniques=("layernorm",), parent=0)
     assert known.find(again.model_copy(update={"mode": "replicate"})) is None, "it calls itself one"
     assert known.find(idea(techniques=("huber",))) is None, "what was never trained answered nothing"
-    kept = trial(3, 0.4, "kept", parent=0, status="finished", z=3.0, techniques=("film",))
+    records.add(tried(4, None, techniques=("huber",), status="not run"))
+    assert known.find(idea(techniques=("huber",))) is not None, "twice rejected is given up"
+    kept = trial(5, 0.4, "kept", parent=0, status="finished", z=3.0, techniques=("film",))
     records.add(kept)
-    later = again.model_copy(update={"parent": 3})
+    later = again.model_copy(update={"parent": 5})
     assert known.find(later) is None, "a near miss gets its second chance"
     records.add(decision(1, "discarded", gain=-0.02).model_copy(update={"z": -2.0}))
     found = known.find(later)
