@@ -21,7 +21,7 @@ from graph.run_folder import RunError, code_sha, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.idea_graph import idea_graph, write_graphml
-from memory.records import Crowding, Idea
+from memory.records import Crowding, Idea, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def scout(state: State, runtime: Runtime[Context]) -> Update:
 
 
 def choose(state: State, runtime: Runtime[Context]) -> Update:
-    """Measure how crowded each proposal is, and let the strategist pay for one."""
+    """Leave out what repeats, measure how crowded each proposal is, and let the strategist pay for one."""
     context, plan, proposals = runtime.context, state["plan"], state["proposals"]
     assert plan is not None
     context.listen(Event("node", plan.number, node="choose"))
@@ -107,7 +107,13 @@ def choose(state: State, runtime: Runtime[Context]) -> Update:
             why=plan.why,
         )
         return {"idea": idea, "failure": state["failure"] or ("rejected", "the scout had no proposal for the plan")}
-    measured = [(idea, context.knowledge.crowding_before(idea)) for idea in proposals]
+    repeats = [context.knowledge.repeat(idea) for idea in proposals]
+    if repeats[0] is not None and all(repeats):
+        words = f"a repeat of trial {repeats[0].of}: {repeats[0].reason}; a replicate would be called one"
+        verdict = Verdict(kind="reject", reasons=(words,), repeat_of=repeats[0].of)
+        return {"idea": proposals[0], "verdict": verdict, "failure": ("rejected", words)}
+    news = [idea for idea, repeat in zip(proposals, repeats, strict=True) if repeat is None]
+    measured = [(idea, context.knowledge.crowding_before(idea)) for idea in news]
     one = len(measured) == 1
     position = 0 if one else context.team.strategist.choose(plan, measured, context.knowledge)
     idea, crowding = measured[position]
@@ -230,6 +236,8 @@ def remember(state: State, runtime: Runtime[Context]) -> Update:
     knowledge = context.knowledge
     if idea.number not in knowledge.history.trials:
         folder = context.folder.make_trial(idea)
+        if not (folder / "idea.json").exists():  # refused before it was coded
+            write_atomically(folder / "idea.json", idea.model_dump_json(indent=1) + "\n")
         train_py = folder / "train.py"
         text = train_py.read_text(encoding="utf-8") if train_py.exists() else ""
         diff = folder / "change.diff"

@@ -88,8 +88,8 @@ def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> 
     of a diff are, for every added or removed line without comments and white space, the trigrams of its tokens with a
     mark at either end and every number as one placeholder, and beside them each number itself; all are marked as
     added or removed. So another value of the same knob is near, and only the same value is a duplicate. Lines that
-    are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0:
-    see `code_fingerprint`. Lines inside a text of several lines count as code.
+    are both removed and added, being moved or indented, do not count, and a diff that changes no other line is at 0.
+    Lines inside a text of several lines count as code.
 
     Args:
         diff: Unified diff.
@@ -167,6 +167,13 @@ def code_fingerprint(source: str) -> str:
     except (EditError, RecursionError):
         code = source
     return hashlib.sha256(code.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def diff_fingerprint(diff: str) -> str:
+    """Return the sha256 of what `code_crowding` sees of a diff: equal where that is 1; empty where the diff is idle."""
+    features = _diff_features(diff)
+    return hashlib.sha256(repr(sorted(features.items())).encode()).hexdigest() if features else ""
 
 
 @lru_cache(maxsize=4096)

@@ -32,9 +32,13 @@ SYNONYMS: dict[str, str] = {
         "one hot space group, embedding of the space group, space group number, symmetry group, crystal symmetry"
     ),
     "wyckoff": "wyckoff, wyckoff position, site symmetry, site symmetry embedding",
-    "knn": "knn, k nn, k nearest neighbours, k nearest, nearest neighbours, number of neighbours, neighbour count",
+    "knn": (
+        "knn, k nn, k nearest neighbours, k nearest, nearest neighbours, number of neighbours, neighbour count, "
+        "knn k, k cap, neighbour cap, knn cap, nearest neighbour cap, number of nearest neighbours, "
+        "neighbours per atom"
+    ),
     "cutoff": "cutoff, cutoff radius, radius graph, radial cutoff, neighbour radius",
-    "envelope": "envelope, cutoff envelope, smooth cutoff, cosine cutoff, polynomial envelope",
+    "envelope": "envelope, cutoff envelope, smooth cutoff, cosine cutoff, polynomial envelope, cosine envelope",
     "voronoi": "voronoi, voronoi neighbours, voronoi tessellation, voronoi faces",
     "self-edges": "lattice self edges, self edges, self loops, self connection",
     "asymmetric-unit": "asymmetric unit, asymmetric cell, symmetry unique atoms",
@@ -44,26 +48,43 @@ SYNONYMS: dict[str, str] = {
     ),
     "rbf-width": (
         "rbf width, gaussian width, radial width, rbf gamma, basis width, smearing width, wider gaussians, "
-        "wider radial gaussians"
+        "wider radial gaussians, width of the gaussians, width of the radial gaussians, radial gaussians width, "
+        "wider rbf, broader gaussians, gaussian gamma"
     ),
-    "rbf-count": "rbf count, rbf centres, rbf centers, number of gaussians, gaussian centres, rbf bins, n rbf, num rbf",
+    "rbf-count": (
+        "rbf count, rbf centres, rbf centers, number of gaussians, gaussian centres, rbf bins, n rbf, num rbf, "
+        "number of radial gaussians, number of radial functions, radial basis size"
+    ),
     "bessel": "bessel, bessel rbf, bessel basis, spherical bessel, bessel functions",
-    "expnorm": "expnorm, expnorm rbf, exponential normal basis, exponential normal",
+    "expnorm": "expnorm, expnorm rbf, exponential normal basis, exponential normal, exponential normal radial basis",
     "inverse-distance": "inverse distance, reciprocal distance, one over d, coulomb distance",
     "learning-rate": "learning rate, lr, step size, base lr, peak lr, max lr",
     "lr-schedule": (
-        "lr schedule, learning rate schedule, scheduler, cosine annealing, cosine schedule, cosine decay, one cycle, "
-        "onecycle, linear decay, linear to zero, lr decay, learning rate decay, annealing"
+        "lr schedule, learning rate schedule, scheduler, cosine annealing, cosine schedule, cosine decay, "
+        "one cycle, onecycle, linear decay, linear to zero, lr decay, learning rate decay, annealing, "
+        "lr scheduler, annealing schedule"
     ),
     "warmup": "warmup, warm up, lr warmup, learning rate warmup",
     "line-graph": (
         "line graph, bond angles, bond angle, alignn, angle aware, angular messages, three body, triplets, "
-        "angle features, edge to edge graph"
+        "angle features, edge to edge graph, angle update, angle updates, angle edge update, angle edge updates, "
+        "angle aware edge update, angle layer, angle layers, angle message, angular update"
+    ),
+    "angle-basis": (
+        "angle basis, angle rbf, angular basis, angle gaussians, angle expansion, angular basis functions, "
+        "cosine basis, gaussian basis of the cosine"
+    ),
+    "angle-count": (
+        "n ang, n angle, number of angle functions, number of angle basis functions, angle bins, angular resolution, "
+        "angle basis size, num angle"
     ),
     "moments": "directional moments, spherical harmonics, spherical harmonic moments, equivariant moments",
     "unit-vectors": "unit vectors, edge directions, direction vectors, edge vectors",
     "film": "film, feature wise linear modulation, feature wise modulation, featurewise modulation, conditioning",
-    "global-state": "global state, state vector, global features, lattice state, graph level features, u vector",
+    "global-state": (
+        "global state, state vector, global features, lattice state, graph level features, u vector, globals, "
+        "global vector, state attributes"
+    ),
     "virtual-node": "virtual node, master node, global node, supernode, super node",
     "huber": "huber, huber loss, smooth l1, smooth l1 loss, smoothl1, smoothl1loss, huberloss",
     "l1": "l1, l1 loss, mae loss, absolute error loss, mean absolute error loss, l1loss",
@@ -72,7 +93,14 @@ SYNONYMS: dict[str, str] = {
     "heteroscedastic": "heteroscedastic, heteroscedastic l1, predicted scale, predict the scale, robust l1",
     "glu": "swiglu, geglu, glu, gated linear unit, gated linear units, gated mlp, swish gated linear unit",
     "silu": "silu, swish, sigmoid linear unit",
+    "gelu": "gelu, gaussian error linear unit",
     "activation": "activation, activation function, nonlinearity, non linearity",
+    "conv": "convolution, cg conv, cgconv, cg convolution, crystal graph convolution, crystal graph conv",
+    "every-block": (
+        "every block, every layer, per block, per layer, per conv, per convolution, layerwise, interleaved, "
+        "multi pass, between blocks, between layers, at all depths"
+    ),
+    "aggregation": "aggregation, aggregate, reduction, aggregate messages, aggregation of messages, scatter",
     "gated-conv": "gated convolution, gated conv, edge gate, edge gated convolution, sigmoid gate, gated messages",
     "attention": "attention, transformer, transformer conv, transformerconv, graph attention, gat, gatconv, multi head",
     "pooling": "pooling, readout, pool, graph pooling, aggregate atoms, readout pooling, global pooling",
@@ -82,18 +110,23 @@ SYNONYMS: dict[str, str] = {
     "jumping-knowledge": "jumping knowledge, jk, jumping connections, concatenate block outputs",
     "deep-supervision": "deep supervision, auxiliary heads, head after each block",
     "dropout": "dropout, drop out, dropout rate, dropout probability, p drop",
-    "drop-edge": "dropedge, drop edge, drop edges, edge dropout, remove random edges",
-    "stochastic-depth": "stochastic depth, drop path, droppath, drop blocks, layer drop",
+    "drop-edge": "dropedge, drop edge, drop edges, edge dropout, remove random edges, edges dropped at random",
+    "stochastic-depth": (
+        "stochastic depth, drop path, droppath, drop blocks, layer drop, stoch depth, blocks dropped at random"
+    ),
     "width": "width, hidden size, hidden width, channels, hidden channels, hidden dimension, hidden dim, hidden, dim",
     "depth": (
         "depth, number of layers, n layers, num layers, layers, number of blocks, n blocks, num blocks, blocks, "
-        "message passing steps, interaction blocks, convolution layers"
+        "message passing steps, interaction blocks, convolution layers, convolution blocks, "
+        "number of convolution blocks"
     ),
     "residual": "residual, skip connection, residual connection, shortcut connection",
     "dense-connect": "dense connect, dense connectivity, densely connected, dense connections, densenet, densegnn",
     "layer-scale": "layerscale, layer scale, branch scale, rezero, skip init",
     "batch-norm": "batchnorm, batch norm, batch normalisation, bn, batchnorm1d",
     "layer-norm": "layernorm, layer norm, layer normalisation, ln, rmsnorm, rms norm",
+    "group-norm": "groupnorm, group norm, group normalisation",
+    "instance-norm": "instancenorm, instance norm, instance normalisation",
     "graph-norm": "graphnorm, graph norm, graph normalisation",
     "edge-update": "edge update, update edges, edge state, edge updates, edge messages, edge mlp",
     "element-pair": (
@@ -113,7 +146,10 @@ SYNONYMS: dict[str, str] = {
     "lion": "lion, evolved sign momentum",
     "muon": "muon, orthogonalised momentum",
     "schedule-free": "schedule free, schedulefree",
-    "clip": "gradient clipping, clip grad, grad clip, clip gradients, gradient norm clipping, clip norm",
+    "clip": (
+        "gradient clipping, clip grad, grad clip, clip gradients, gradient norm clipping, clip norm, "
+        "gradient clip norm, grad clip norm, max grad norm, max gradient norm"
+    ),
     "batch-size": "batch size, batch, minibatch size, crystals per step, batchsize",
     "batch-ramp": "batch ramp, batch size ramp, growing batch, increase the batch size",
     "ensemble": "ensemble, deep ensemble, snapshot ensemble, several members, model averaging",
@@ -136,13 +172,22 @@ _STOP = frozenset(
     "a an the of in on at to for from by with and or as it its this that these those be is are was were into than "
     "then so we our more may can could should will each which".split()
 )
+# What people write in titles and names of variables, in full; a synonym may be written with either.
+ABBREVIATIONS: dict[str, str] = {
+    "dist": "distance", "elem": "element", "nbr": "neighbour", "neigh": "neighbour", "feat": "feature",
+    "feats": "features", "emb": "embedding", "embed": "embedding", "agg": "aggregation", "aggr": "aggregation",
+    "attn": "attention", "std": "deviation", "diff": "difference", "stoch": "stochastic", "grad": "gradient",
+    "sched": "scheduler", "ang": "angle", "angular": "angle", "arch": "architecture", "avg": "average",
+    "coef": "coefficient", "reg": "regularisation", "conv": "convolution", "params": "parameters", "num": "number",
+    "optim": "optimiser",
+}  # fmt: skip
 _TOKEN = re.compile(r"[a-z][a-z0-9]*|\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _SUFFIXES = (  # the first that fits is replaced, if three letters remain; British and American spelling become one
     ("isations", "is"), ("isation", "is"), ("ising", "is"), ("ised", "is"), ("ises", "is"), ("ise", "is"),
     ("ations", "at"), ("ation", "at"), ("ating", "at"), ("ated", "at"), ("ates", "at"), ("ate", "at"),
     ("ies", "y"), ("sses", "ss"), ("ings", ""), ("ing", ""), ("ers", "er"), ("ed", ""), ("es", ""), ("e", ""),
 )  # fmt: skip
-_CONCEPT_WEIGHT, _WORD_WEIGHT, _NUMBER_WEIGHT, _BIGRAM_WEIGHT, _NGRAMS_WEIGHT = 2.0, 1.0, 0.4, 0.5, 0.6
+CONCEPT_WEIGHT, WORD_WEIGHT, _NUMBER_WEIGHT, _BIGRAM_WEIGHT, _NGRAMS_WEIGHT = 2.0, 1.0, 0.4, 0.5, 0.6
 
 _Feature = tuple[tuple[int, float], ...]
 
@@ -178,7 +223,8 @@ class LocalEmbedder:
 
     def get_config(self) -> dict[str, Any]:
         """Return what determines the vectors beside the code: their length and the table of synonyms."""
-        table = "\n".join(f"{concept}: {phrases}" for concept, phrases in sorted(SYNONYMS.items()))
+        known = sorted((SYNONYMS | ABBREVIATIONS).items())
+        table = "\n".join(f"{name}: {meaning}" for name, meaning in known)
         return {
             "dimensions": self.dimensions,
             "synonyms": hashlib.blake2b(table.encode(), digest_size=4).hexdigest(),
@@ -239,7 +285,7 @@ class LocalEmbedder:
 
 def canonical_tokens(text: str) -> list[str]:
     """Return the words of a text, stemmed, without stop words, phrases of `SYNONYMS` replaced by `~concept`."""
-    stems = [_stem(token) for token in _TOKEN.findall(text.lower()) if token not in _STOP]
+    stems = _stems(text)
     phrases = _phrases()
     tokens, at = [], 0
     while at < len(stems):
@@ -254,15 +300,26 @@ def canonical_tokens(text: str) -> list[str]:
     return tokens
 
 
+@lru_cache(maxsize=65_536)
+def is_phrase(word: str) -> bool:
+    """Return whether a word, as it is written, stands in `SYNONYMS`, so that nothing should be split off it."""
+    return len(tokens := canonical_tokens(word)) == 1 and tokens[0][0] == "~"
+
+
 @lru_cache(maxsize=1)
 def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
     """Return first word -> (phrase, concept), the longest phrase first."""
     by_first: dict[str, dict[tuple[str, ...], str]] = {}
     for concept, listed in SYNONYMS.items():
         for phrase in (concept, *listed.split(",")):
-            stems = tuple(_stem(token) for token in _TOKEN.findall(phrase.lower()) if token not in _STOP)
+            stems = tuple(_stems(phrase))
             by_first.setdefault(stems[0], {}).setdefault(stems, f"~{concept}")
     return {first: sorted(found.items(), key=lambda item: -len(item[0])) for first, found in by_first.items()}
+
+
+def _stems(text: str) -> list[str]:
+    tokens = (token for token in _TOKEN.findall(text.lower()) if token not in _STOP)
+    return [_stem(ABBREVIATIONS.get(token, token)) for token in tokens]
 
 
 @lru_cache(maxsize=65_536)
@@ -288,12 +345,12 @@ def _stem(word: str) -> str:
 def _token_feature(token: str, dimensions: int) -> _Feature:
     """Return the (dimension, signed weight) pairs of one token."""
     if token[0] == "~":
-        return (_scaled(token, dimensions, _CONCEPT_WEIGHT),)
+        return (_scaled(token, dimensions, CONCEPT_WEIGHT),)
     if token[0].isdigit():
         return (_scaled(token, dimensions, _NUMBER_WEIGHT),)
     ngrams = list(_ngrams(f"<{token}>"))
     each = _NGRAMS_WEIGHT / max(1, len(ngrams)) ** 0.5
-    return (_scaled(token, dimensions, _WORD_WEIGHT), *(_scaled(f"#{gram}", dimensions, each) for gram in ngrams))
+    return (_scaled(token, dimensions, WORD_WEIGHT), *(_scaled(f"#{gram}", dimensions, each) for gram in ngrams))
 
 
 def _ngrams(word: str) -> Iterator[str]:

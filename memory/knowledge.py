@@ -12,6 +12,7 @@ import numpy as np
 from memory import crowding
 from memory.edits import knobs
 from memory.records import Crowding, TrialRecord
+from memory.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from memory.journal import Journal
     from memory.person import OwnIdea, PersonLog, Wish
     from memory.records import Entry, Idea
+    from memory.repeats import Repeat
     from memory.techniques import Technique
 
 MAX_NEAREST = 5
@@ -70,6 +72,7 @@ class Knowledge:
         self._trial_folder = trial_folder
         self._residuals: dict[int, np.ndarray] = {}
         self._knobs: dict[int, dict[str, Any]] = {}
+        self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
@@ -134,6 +137,10 @@ class Knowledge:
         return next(
             (n for n, t in self.history.trials.items() if t.score is not None and t.meaning_sha == wanted), None
         )
+
+    def repeat(self, idea: Idea, diff: str = "") -> Repeat | None:
+        """Return what an idea repeats of the run, None where it is news or calls itself a replicate."""
+        return self._repeats.find(idea, diff)
 
     def remember(self, entry: Entry) -> None:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""

@@ -19,6 +19,7 @@ from graph.roles import RoleError
 from memory.embedding import LocalEmbedder
 from memory.history import History
 from memory.records import Crowding, Idea, TrialRecord
+from memory.repeats import Repeats
 from team.offline.scout import PlaybookScout
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from graph.roles import Strategist
     from memory.knowledge import Knowledge
     from memory.person import Wish
+    from memory.repeats import Repeat
     from memory.techniques import Technique
 
 N_TRAIN = 3800
@@ -124,6 +126,7 @@ class House:
         self._strategist = strategist
         self._scout = PlaybookScout()
         self._seed_knobs = seed_knobs
+        self._repeats = Repeats(self.history, knobs=[t.id for t in techniques.values() if t.knob is not None])
         self._by_knob = {t.knob.name: t.id for t in techniques.values() if t.knob is not None}
         self._world = world
         self._noise_rule = noise_rule
@@ -140,6 +143,9 @@ class House:
 
     def residuals(self, number: int) -> np.ndarray | None:
         return self._residuals.get(number)
+
+    def repeat(self, idea: Idea, diff: str = "") -> Repeat | None:
+        return self._repeats.find(idea, diff)
 
     # The searcher.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memory.edits import unified_diff
 from memory.records import Idea, Verdict
 from team.review import findings
 
@@ -33,8 +34,11 @@ class StaticReviewer:
         if blocking:
             reasons = (f"trial {idea.parent}'s code is left as it is", *map(str, blocking))
             return Verdict(kind="reject", reasons=reasons)
-        repeat = None if again else knowledge.same_code(after)
+        if not again and (same := knowledge.same_code(after)) is not None:
+            reason = f"N3 line 1: trial {same} trained this very code; a replicate would be called one"
+            return Verdict(kind="reject", reasons=(reason,), repeat_of=same)
+        repeat = None if again or before is None else knowledge.repeat(idea, unified_diff(before, after))
         if repeat is not None:
-            reason = f"N3 line 1: trial {repeat} trained this very code; a replicate would be called one"
-            return Verdict(kind="reject", reasons=(reason,), repeat_of=repeat)
+            reason = f"N3 line 1: a repeat of trial {repeat.of}: {repeat.reason}; a replicate would be called one"
+            return Verdict(kind="reject", reasons=(reason,), repeat_of=repeat.of)
         return Verdict(kind="approve", reasons=tuple(map(str, found)))

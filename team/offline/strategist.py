@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
-LOOKED_AT = 8  # best offers under the draw whose crowding is measured
+LOOKED_AT = 8  # best offers under the draw, no repeats among them, whose crowding is measured
 UNHEARD = 1e3  # a noise under which no trial says anything
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
 
@@ -146,7 +147,7 @@ class OfflineStrategist:
             offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
         offers = [offer for offer in offers if offer[1].mode in self.modes]
         history = knowledge.history
-        forced = told = ""
+        told = ""
         plateau = history.rounds_since_keep >= self.plateau_rounds
         if wish is not None:
             left, told = narrow([idea for _, idea in offers], wish, knowledge.techniques)
@@ -154,21 +155,24 @@ class OfflineStrategist:
             plateau = plateau and len(left) == len(offers)  # a person's choice goes before a forced one
             offers = [offer for offer in offers if id(offer[1]) in wished]
             told += "; "
-        if plateau:
-            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
-            worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
-            fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
-            if fresh and len(fresh) < len(offers):
-                offers = fresh
-                forced = (
-                    f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
-                )
         if not offers:
             raise RoleError(
                 "the playbook has nothing left that was not tried; write further techniques, or set a model"
             )
         offers.sort(key=lambda offer: -offer[0])
-        best = max(offers[:LOOKED_AT], key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
+        looked_at, forced = [], ""
+        if plateau:
+            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
+            worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
+            fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
+            if len(fresh) < len(offers) and (looked_at := _news(fresh, knowledge)):
+                forced = (
+                    f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
+                )
+        looked_at = looked_at or _news(offers, knowledge)
+        if not looked_at:
+            raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
+        best = max(looked_at, key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
         mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
@@ -251,6 +255,11 @@ def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge:
     """Join the removals that the draw calls no loss; None where there are not two."""
     removals = [idea for idea in singles if idea.removed and _worth(idea, drawn) > 0]
     return join(removals, knowledge) if len(removals) > 1 else None
+
+
+def _news(offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> list[tuple[float, Idea]]:
+    """Return the first offers that repeat no earlier trial."""
+    return list(islice((offer for offer in offers if knowledge.repeat(offer[1]) is None), LOOKED_AT))
 
 
 def _seed_noise(history: History) -> float:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from langgraph.runtime import Runtime
 
 from evaluation_locked.task import load_task
+from graph.context import Budget, Context
+from graph.nodes import choose
 from graph.roles import RoleError
 from graph.state import Plan
-from memory.edits import apply_edits, knobs, normalised
+from memory.edits import apply_edits, knobs, normalised, unified_diff
 from memory.history import History, changes_of
 from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
 from memory.knowledge import Knowledge
 from memory.records import Crowding, Idea, TrialRecord
 from memory.techniques import load_playbook
+from team.offline import offline_team
 from team.offline.coder import PlaybookCoder
 from team.offline.moves import join, moves
 from team.offline.reviewer import StaticReviewer
@@ -221,3 +225,53 @@ def test_the_scout_has_nothing_for_an_empty_corner(knowledge: Callable[..., Know
     plan = Plan(number=2, mode="ablate", parent=0, axis="A1")
     with pytest.raises(RoleError, match="nothing left to ablate on axis A1 of trial 0"):
         PlaybookScout().propose(plan, knowledge(BASELINE))
+
+
+LOST_LAYERNORM = {"techniques": ("layernorm",), "title": "Layer normalisation of the summed messages", "axis": "A4"}
+
+
+def test_a_change_that_lost_is_refused_before_it_is_coded_on_whatever_base(knowledge: Callable[..., Knowledge]) -> None:
+    kept = record(3, 0.4, "kept", 0.1, techniques=("clamp-zero",), title="clamp at zero")
+    known = knowledge(BASELINE, AGAIN, record(2, 0.6, "discarded", -0.1, **LOST_LAYERNORM), kept)
+    nothing = cast("Any", None)
+    context = Context(nothing, nothing, known, offline_team(), Budget(9), person=nothing)
+    plan = Plan(number=4, mode="explore", parent=3, axis="A4")
+    repeat = Idea(number=4, mode="explore", axis="A4", title="LayerNorm of the summed messages", parent=3)
+    news = repeat.model_copy(update={"title": "GroupNorm of the summed messages"})
+
+    def chosen(*proposals: Idea) -> dict[str, Any]:
+        return choose({"plan": plan, "proposals": proposals, "failure": None}, Runtime(context=context))
+
+    assert chosen(repeat, news)["idea"] == news
+    refused = chosen(repeat, repeat)
+    assert refused["failure"][0] == "rejected" and "a repeat of trial 2: " in refused["failure"][1]
+    assert refused["verdict"].repeat_of == 2
+    replicate = repeat.model_copy(update={"mode": "replicate"})
+    assert chosen(replicate)["idea"] == replicate
+
+
+def test_the_reviewer_sees_a_repeat_in_the_diff(knowledge: Callable[..., Knowledge]) -> None:
+    width = knobs(SOURCE)["WIDTH"]
+    wide, wider = (SOURCE.replace(f"\nWIDTH = {width}", f"\nWIDTH = {factor * width}") for factor in (2, 4))
+    lost = record(2, 0.6, "discarded", -0.1, title="more room", axis="A4", diff=unified_diff(SOURCE, wide))
+    known = knowledge(BASELINE, AGAIN, lost, sources={2: wide})
+    idea = Idea(number=3, mode="explore", axis="A4", title="a larger mind", parent=0)
+    verdict = StaticReviewer().review(idea, SOURCE, wide, known)
+    assert (verdict.kind, verdict.repeat_of) == ("reject", 2)
+    assert StaticReviewer().review(idea, SOURCE, wider, known).kind == "approve"
+
+
+def test_the_strategist_looks_at_no_repeat(knowledge: Callable[..., Knowledge]) -> None:
+    side = record(2, 0.6, "discarded", -0.1, title="a side branch", axis="A1")
+    offered = [idea for idea in moves(0, 3, knowledge(BASELINE, AGAIN, side)) if idea.mode in ("explore", "refine")]
+    fields = ("axis", "mode", "techniques", "knobs", "title")
+    lost = [
+        record(n, 0.6, "discarded", -0.1, parent=2, **{name: getattr(idea, name) for name in fields})
+        for n, idea in enumerate(offered[:-1], start=3)
+    ]
+    known = knowledge(BASELINE, AGAIN, side, *lost)
+    left = [idea for idea in moves(0, 999, known) if known.repeat(idea) is None]
+    assert len(left) == 1 < len(moves(0, 999, known)), "what lost on a side branch is a move, and a repeat"
+    plan = OfflineStrategist(max_changes=1, other_parents=0).plan(known.history.next_number, known)
+    assert (plan.mode, plan.axis) == (left[0].mode, left[0].axis)
+    assert left[0].title in [idea.title for idea in PlaybookScout().propose(plan, known)]

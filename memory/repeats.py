@@ -1,0 +1,320 @@
+"""Repeats, seen before they are paid for: an idea that an earlier trial has already answered.
+
+A repeat is one of three, defined exactly in docs/repeats.md: the *same* change as an earlier one (in other words, or on
+a later base), a knob's value that is *bracketed* by two that lost on this base, or a change that is a *no-op*. A change
+whose only earlier trial was lost to a crash or to noise gets a second chance. What repeats is refused, or run as a
+replicate and called one; which of the two is for the strategist to say. Nothing here reads a file or the idea's result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from evaluation_locked.keep_rule import KEEP_Z, NEAR_MISS_Z
+from memory.changes import Change, are_same, read_changes
+from memory.crowding import diff_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from memory.history import History
+    from memory.records import Idea
+
+Answer = Literal["kept", "lost", "clearly lost", "open", "failed"]
+LOST = ("lost", "clearly lost")
+MAX_FAILED = 2  # crashes or rejections of one change before it is given up
+_CONSTANT = re.compile(r"^([-+])([A-Z][A-Z0-9_]*)\s*(?::[^=]+)?=\s*([^#\n]+?)\s*(?:#.*)?$")
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What an idea repeats.
+
+    Attributes:
+        of: The earlier trial; the parent where the change does nothing.
+        kind: `same`, `bracketed` or `no-op`.
+        reason: One sentence.
+    """
+
+    of: int
+    kind: Literal["same", "bracketed", "no-op"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A change that was tried.
+
+    Attributes:
+        number: The trial.
+        changes: What was new to its base.
+        base: What it was tried on; equal for equal files.
+        words: `changes` as the title says them, where `changes` were read from code or ids.
+    """
+
+    number: int
+    changes: tuple[Change, ...]
+    base: int | None
+    words: tuple[Change, ...] = ()
+
+
+def answer_of(z: float | None, *, kept: bool = False) -> Answer:
+    """Return what a trial said of its change.
+
+    The keep rule, mirrored: what is worse by more than a near miss must be better has lost, by more than a keep must be
+    better has clearly lost; what is neither that nor kept is open.
+
+    Args:
+        z: Its gain over the champion of its time in standard errors, positive is better; None where it has no score.
+        kept: Whether it became champion.
+    """
+    if kept:
+        return "kept"
+    if z is None:
+        return "failed"
+    if z < -KEEP_Z:
+        return "clearly lost"
+    return "lost" if z < -NEAR_MISS_Z else "open"
+
+
+class Attempts:
+    """All changes that were tried, and the rule by which another is a repeat of them.
+
+    Args:
+        answer: What trial `number` said of its change, as it is known now.
+    """
+
+    def __init__(self, answer: Callable[[int], Answer]) -> None:
+        self._answer = answer
+        self._by_word: dict[str, list[Attempt]] = defaultdict(list)
+        self._by_number: dict[int, Attempt] = {}
+        self._again: dict[int, tuple[int, ...]] = {}  # trial -> earlier trials of the same change
+
+    def add(self, attempt: Attempt) -> None:
+        """Take in a change that was tried; in the order of the trials."""
+        same = tuple(a.number for a in self._near(attempt.changes) if are_same(attempt.changes, a.changes))
+        if same:
+            self._again[attempt.number] = same
+        self._by_number[attempt.number] = attempt
+        words = {word for change in (*attempt.changes, *attempt.words) for word in change.what}
+        for word in sorted(words):
+            self._by_word[word].append(attempt)
+
+    def find(
+        self, changes: Sequence[Change], base: int | None, held: Sequence[Change] = (), same_code: Collection[int] = ()
+    ) -> Repeat | None:
+        """Return what these changes repeat, None where a trial of them would be news.
+
+        Args:
+            changes: What is proposed.
+            base: What it would be tried on.
+            held: What the base holds; a clause that names no more is no part of the change.
+            same_code: Trials that changed the same lines in the same way.
+        """
+        fresh = new_to(changes, held)
+        if changes and not fresh and all(change.exact for change in changes):
+            return Repeat(base or 0, "no-op", f"trial {base} already holds it")
+        fresh = fresh or tuple(changes)
+        near = self._near(fresh)
+        same = [a for a in near if are_same(fresh, _reading(a, fresh))]
+        same += [self._by_number[n] for n in same_code if n in self._by_number and self._by_number[n] not in same]
+        if same:
+            return self._judge_same(sorted(same, key=lambda attempt: attempt.number), fresh, near, base)
+        return self._judge_bracket(fresh[0], near, base) if len(fresh) == 1 else None
+
+    def _judge_same(
+        self, same: list[Attempt], fresh: Sequence[Change], near: list[Attempt], base: int | None
+    ) -> Repeat | None:
+        answers = {attempt.number: self._answer(attempt.number) for attempt in same}
+        if lost := [n for n, answer in answers.items() if answer in LOST]:
+            return Repeat(lost[-1], "same", f"trial {lost[-1]} made the same change and lost")
+        if "kept" in answers.values():
+            return None  # a gain once; on a base without it, it may be one again
+        last = same[-1].number
+        if all(answer == "failed" for answer in answers.values()):
+            failed = f"the same change failed {len(same)} times, last in trial {last}"
+            return Repeat(last, "same", failed) if len(same) >= MAX_FAILED else None
+        here = [a.number for a in same if a.base == base and answers[a.number] == "open"]
+        if here:
+            return Repeat(here[-1], "same", f"trial {here[-1]} made the same change to this base, too close to call")
+        n_measured = sum(answer != "failed" for answer in answers.values())
+        if n_measured > 1 or self._had_second_chance(fresh, near):
+            return Repeat(last, "same", f"trial {last} made the same change, and it had its second chance")
+        return None
+
+    def _had_second_chance(self, fresh: Sequence[Change], near: list[Attempt]) -> bool:
+        """Return whether a change of the same things was already tried again on another base."""
+        return any(
+            attempt.number in self._again
+            and self._answer(attempt.number) != "failed"
+            and any(self._answer(number) != "failed" for number in self._again[attempt.number])
+            and len(reading := _reading(attempt, fresh)) == len(fresh)
+            and all(any(change.is_same_thing(other) for other in reading) for change in fresh)
+            for attempt in near
+        )
+
+    def _judge_bracket(self, change: Change, near: list[Attempt], base: int | None) -> Repeat | None:
+        """Return the bracket that a value lies in; both ends clearly lost, since what lies between is inferred."""
+        if not change.is_knob or not isinstance(change.value, float):
+            return None
+        losers: list[tuple[float, int]] = []
+        for attempt in near:
+            reading = _reading(attempt, (change,))
+            if len(reading) != 1 or not reading[0].is_knob or not change.is_same_thing(reading[0]):
+                continue
+            if attempt.number == base:  # this keep made the base: the value that it replaced is the worse one
+                losers += [(reading[0].start, attempt.number)] if isinstance(reading[0].start, float) else []
+            elif attempt.base == base and isinstance(reading[0].value, float):
+                losers += [(reading[0].value, attempt.number)] if self._answer(attempt.number) == "clearly lost" else []
+        below = max((loser for loser in losers if loser[0] < change.value), default=None)
+        above = min((loser for loser in losers if loser[0] > change.value), default=None)
+        if below is None or above is None:
+            return None
+        return Repeat(
+            max(below[1], above[1]),
+            "bracketed",
+            f"{change.value:g} lies between {below[0]:g} (trial {below[1]}) and {above[0]:g} (trial {above[1]}), "
+            "which both clearly lost on this base",
+        )
+
+    def _near(self, changes: Sequence[Change]) -> list[Attempt]:
+        """Return the attempts that share a word with the changes, in the order tried."""
+        found = {a.number: a for change in changes for word in change.what for a in self._by_word.get(word, ())}
+        return [found[number] for number in sorted(found)]
+
+
+class Repeats:
+    """The repeats of a run: its history, and what an idea would repeat of it.
+
+    Args:
+        history: The run's history; entries added to it later are seen.
+        knobs: Ids of the playbook's techniques that are a knob: the value says what they are.
+    """
+
+    def __init__(self, history: History, knobs: Collection[str] = ()) -> None:
+        self._history = history
+        self._knobs = frozenset(knobs)
+        self._attempts = Attempts(self._answer)
+        self._held_by: dict[int, tuple[Change, ...]] = {}
+        self._by_diff: dict[str, list[int]] = defaultdict(list)
+        self._n_seen = 0
+
+    def find(self, idea: Idea, diff: str = "") -> Repeat | None:
+        """Return which trial an idea repeats, None where it is news or says itself that it repeats.
+
+        Args:
+            idea: A baseline and a replicate are never repeats.
+            diff: Unified diff from the parent's train.py, where it is already written.
+        """
+        self._catch_up()
+        if idea.mode in ("baseline", "replicate") or idea.parent is None:
+            return None
+        same_code = self._by_diff.get(diff_fingerprint(diff), ()) if diff else ()
+        changes = self._changes(idea, diff)
+        return self._attempts.find(changes, idea.parent, self._held(idea.parent), same_code)
+
+    def _catch_up(self) -> None:
+        n_new = len(self._history.trials) - self._n_seen
+        newest = list(islice(reversed(self._history.trials.values()), n_new))
+        self._n_seen += n_new
+        for trial in reversed(newest):
+            idea = trial.idea
+            if idea.mode not in ("baseline", "replicate") and trial.outcome not in ("set-aside", "replicate"):
+                held = self._held(idea.parent) if idea.parent is not None else ()
+                changes, words = self._changes(idea, trial.diff), read_changes(idea.title)
+                fresh = new_to(changes, held) or changes
+                self._attempts.add(Attempt(trial.number, fresh, idea.parent, new_to(words, held) or words))
+                if mark := diff_fingerprint(trial.diff):
+                    self._by_diff[mark].append(trial.number)
+
+    def _changes(self, idea: Idea, diff: str) -> tuple[Change, ...]:
+        """Return what an idea changes: by its ids and knobs, by a diff of constants alone, or by its title."""
+        constants = constants_set(diff)
+        said = idea.knobs or idea.techniques or idea.removed
+        knobs = idea.knobs if said else {name: after for name, (_, after) in constants.items()}
+        before = {name: start for name, (start, _) in constants.items()}
+        return (
+            *(_exact(f"technique {name}") for name in idea.techniques if name not in self._knobs or not knobs),
+            *(_exact(f"technique {name}", removed=True) for name in idea.removed),
+            *(_exact(f"knob {name}", value, before.get(name)) for name, value in knobs.items()),
+        ) or read_changes(idea.title)
+
+    def _held(self, number: int) -> tuple[Change, ...]:
+        """Return what a trial's code holds; it follows from the trial's lineage, which never changes."""
+        if number not in self._held_by:
+            self._held_by[number] = self._read_held(number)
+        return self._held_by[number]
+
+    def _read_held(self, number: int) -> tuple[Change, ...]:
+        history = self._history
+        exact = (
+            *(_exact(f"technique {name}") for name in history.techniques_in(number) if name not in self._knobs),
+            *(_exact(f"knob {name}", value) for name, value in history.knobs_in(number).items()),
+        )
+        words: tuple[Change, ...] = ()
+        for ancestor in history.lineage(number):
+            idea = history.trials[ancestor].idea
+            if idea.mode not in ("baseline", "replicate", "ablate"):
+                words = holding(words, read_changes(idea.title))
+        return (*exact, *words)
+
+    def _answer(self, number: int) -> Answer:
+        trial, decision = self._history.trials[number], self._history.decisions.get(number)
+        kept = self._history.outcome(number) == "kept"
+        return answer_of(trial.z if decision is None else decision.z, kept=kept)
+
+
+def new_to(changes: Iterable[Change], held: Sequence[Change]) -> tuple[Change, ...]:
+    """Return the changes that do more than name what a base holds."""
+    return tuple(change for change in changes if not any(other.is_named_by(change) for other in held))
+
+
+def holding(held: Iterable[Change], kept: Sequence[Change]) -> tuple[Change, ...]:
+    """Return what a base holds after a keep: a knob's last value stands, and what was removed is gone."""
+    rest = [change for change in held if not any(other.is_same_thing(change) for other in kept)]
+    return (*rest, *(change for change in kept if not change.removed))
+
+
+def constants_set(diff: str) -> dict[str, tuple[Any, Any]]:
+    """Return name -> (before, after) of the top-level constants that a diff sets; empty where it changes other code."""
+    values: dict[str, dict[str, str]] = {"-": {}, "+": {}}
+    for line in diff.splitlines():
+        if line[:1] not in values or line.startswith(("--- ", "+++ ")) or not line[1:].split("#")[0].strip():
+            continue
+        match = _CONSTANT.match(line)
+        if match is None:
+            return {}
+        values[match[1]][match[2]] = match[3]
+    if values["-"].keys() != values["+"].keys():
+        return {}
+    return {name: (_literal(values["-"][name]), _literal(after)) for name, after in values["+"].items()}
+
+
+def _exact(name: str, value: Any = None, start: Any = None, *, removed: bool = False) -> Change:
+    is_knob = value is not None
+    return Change(frozenset({name}), frozenset(), _plain(value), _plain(start), is_knob, removed, exact=True)
+
+
+def _literal(text: str) -> float | str:
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        return text
+
+
+def _plain(value: Any) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+
+
+def _reading(attempt: Attempt, like: Sequence[Change]) -> tuple[Change, ...]:
+    """Return an attempt's changes as the others are read: exactly, or by words."""
+    exact = bool(like) and like[0].exact
+    if attempt.words and not exact and attempt.changes and attempt.changes[0].exact:
+        return attempt.words
+    return attempt.changes
