@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ import numpy as np
 
 from evaluation_locked import process_tree, sandbox
 from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput, load_trial_input
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
@@ -72,7 +72,7 @@ class Warden:
         ours, theirs = socket.socketpair()
         log_read, log_write = os.pipe()
         child = subprocess.Popen(
-            [sys.executable, "-I", "-u", str(Path(sandbox.__file__).with_name("launch.py"))],
+            [sys.executable, "-I", "-u", str(sandbox.LAUNCHER)],
             stdin=subprocess.PIPE,
             stdout=log_write,
             stderr=log_write,
@@ -306,16 +306,14 @@ class Warden:
 
     def _child_order(self) -> dict[str, Any]:
         caps = self.order.caps
-        rules = sandbox.file_rules(self.order.train_py, self.scratch)
-        return {
-            "warden_pid": os.getpid(),
-            "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
-            "file_bytes": int(caps.scratch_gib * GIB),
-            "tasks": TASKS_PER_PROCESS * caps.processes,
-            "data_bytes": None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
-            "rules": asdict(rules),
-            "train_py": str(self.order.train_py.resolve()),
-        }
+        return sandbox.launch_order(
+            self.order.train_py,
+            self.scratch,
+            ALL_LAYERS if self.order.sandboxed else (),
+            file_bytes=int(caps.scratch_gib * GIB),
+            tasks=TASKS_PER_PROCESS * caps.processes,
+            data_bytes=None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
+        )
 
 
 def _save(path: Path, array: np.ndarray) -> None:

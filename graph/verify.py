@@ -88,10 +88,13 @@ def _verify_trial(folder: RunFolder, trial: TrialRecord, seal: str) -> Iterator[
     except (OSError, ValueError) as error:
         yield Difference(number, "score.json", f"{stored} cannot be read: {str(error).splitlines()[0]}")
     try:
-        again, _ = score(folder.locked, home / "predictions.npy", sealed=recorded.sealed)
+        again, _ = score(folder.locked, home / "predictions.npy", layers=recorded.layers)
     except ScoringError as error:
         yield Difference(number, "predictions", str(error))
         return
+    if again.sealed != recorded.sealed:
+        word = "sealed" if recorded.sealed else "unsealed"
+        yield Difference(number, "layers", f"recorded as {word}, and held by {', '.join(recorded.layers) or 'none'}")
     if again.predictions_sha != recorded.predictions_sha:
         yield Difference(number, "predictions", f"{home / 'predictions.npy'} is not what was scored")
     if again.value != recorded.value:
