@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def judge_trial(context: Context, idea: Idea, folder: Path, layers: Sequence[str]) -> tuple[Score, Decision | None]:
-    """Score a trial that `layers` held, and compare it with the champion; no decision where there is none to take (baseline, replicate).
+    """Score a trial that `layers` held, and compare it with the champion.
+
+    There is no decision where none is to be taken (baseline, replicate).
 
     Raises:
         ScoringError: The trial's predictions cannot be scored.

@@ -2,9 +2,9 @@
 
     python -m tests.redteam.conformance [--json]
 
-It prints a table, promise by choice of layers: `held`, `-` where nothing promises it (`(held)` where it was held all the
-same), and `FAILED` where a layer that promises it did not keep it. The first column has no layer: there every promise must be open, or the
-probe proves nothing on this machine, and the row says `untried`.
+It prints a table, promise by choice of layers: `held`, `-` where nothing promises it (`(held)` where it was held all
+the same), and `FAILED` where a layer that promises it did not keep it. The first column has no layer: there every
+promise must be open, or the probe proves nothing on this machine, and the row says `untried`.
 
 It plays the warden: it starts the launcher itself, so that what is seen is the kernel's doing and nobody else's.
 """
