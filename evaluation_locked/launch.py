@@ -202,6 +202,7 @@ def limit(order: dict[str, Any]) -> None:
     """Set what the kernel counts for one process or user: core files, file sizes, tasks, private memory."""
     limits = {
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: order["open_files"],
         resource.RLIMIT_FSIZE: order["file_bytes"],
         resource.RLIMIT_NPROC: order["tasks"],
         resource.RLIMIT_DATA: order["data_bytes"],

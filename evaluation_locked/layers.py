@@ -29,7 +29,8 @@ PROMISES: dict[str, str] = {
     "shared memory": "no System V segment or message queue is shared with other trials",
     "keyrings": "no key is left in the kernel for other trials",
     "kernel": "no mount, namespace, io_uring, bpf, userfaultfd or performance counter is opened",
-    "caps": "file size, tasks and core files are capped by the kernel",
+    "watches": "no file's use by others is watched, and nothing of a trial is hidden from its warden",
+    "caps": "file size, open files, core files and, but for root, tasks are capped by the kernel",
 }
 MINIMUM = frozenset({"files", "memory", "tcp", "network"})
 SCOPED_LANDLOCK, TCP_LANDLOCK = 6, 4
@@ -75,6 +76,7 @@ _PROMISED_BY: dict[str, frozenset[str]] = {
             "shared memory",
             "keyrings",
             "kernel",
+            "watches",
         }
     ),
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from evaluation_locked.layers import LayerName
 
+OPEN_FILES = 4096  # of one process
 LAUNCHER = Path(__file__).with_name("launch.py")
 TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "system_calls", "wire")
 TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
@@ -124,6 +125,7 @@ def launch_order(
         "abi": landlock_abi(),
         "layers": list(layers),
         "file_bytes": file_bytes,
+        "open_files": OPEN_FILES,
         "tasks": tasks,
         "data_bytes": data_bytes,
         "rules": asdict(file_rules(train_py or Path(__file__), scratch)),

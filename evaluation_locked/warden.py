@@ -220,7 +220,7 @@ class Warden:
 
     def _enforce(self) -> None:
         """Enforce the deadline, memory, number of processes and disk."""
-        caps = self.order.caps
+        caps, shared_before = self.order.caps, process_tree.shared_bytes_of_machine()
         for tick in itertools.count():
             if self.finished.wait(TICK_SECONDS):
                 return
@@ -234,13 +234,16 @@ class Warden:
             tasks = process_tree.count_tasks(tree)
             if tasks > TASKS_PER_PROCESS * caps.processes + OWN_PROCESSES:
                 self._stop("processes", f"{tasks} threads; {TASKS_PER_PROCESS * caps.processes} are allowed")
-            in_memory, on_disk = process_tree.nameless_bytes(tree)
-            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB)) + in_memory
+            held = process_tree.nameless(tree)
+            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB)) + max(
+                held.memory_bytes, process_tree.dropped_bytes(tree, held.sockets, shared_before)
+            )
+            used += process_tree.kernel_bytes(tree, held.sockets)
             self.peak_memory_bytes = max(self.peak_memory_bytes, used)
             if used > caps.memory_gib * GIB:
                 found = f"{used / GIB:.2f} GiB of memory; {caps.memory_gib:g} GiB are allowed"
                 self._stop("memory", f"{found}: smaller batches, or raise caps.memory_gib")
-            disk = on_disk + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
+            disk = held.disk_bytes + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
             if disk > caps.scratch_gib * GIB:
                 self._stop("disk", f"{disk / GIB:.2f} GiB of scratch files; {caps.scratch_gib:g} GiB are allowed")
 

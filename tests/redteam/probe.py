@@ -164,6 +164,38 @@ def unshare():
     return os.waitpid(child, 0)[1] == 0
 
 
+def clone():
+    child = libc.syscall(56 if X86 else 220, ctypes.c_ulong(0x10020000 | signal.SIGCHLD), None, None, None, None)
+    if child == 0:
+        os._exit(0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "clone")
+    os.waitpid(child, 0)
+
+
+def clone3():
+    order = (ctypes.c_uint64 * 11)()
+    order[0], order[4] = 0x10020000, signal.SIGCHLD
+    child = libc.syscall(435, order, ctypes.sizeof(order))
+    if child == 0:
+        os._exit(0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "clone3")
+    os.waitpid(child, 0)
+
+
+def watch():
+    handle = call(294, 26, 0)
+    call(254, 27, handle, b"/bait/run/locked", 0xFFF)
+
+
+def hide_from_the_warden():
+    """Give up being dumpable, after which only root may read this process's descriptors and mappings."""
+    if libc.prctl(4, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    libc.prctl(4, 1, 0, 0, 0)
+
+
 def io_uring():
     parameters = ctypes.create_string_buffer(120)
     os.close(call(425, 425, 4, parameters))
@@ -232,7 +264,8 @@ for promise, functions in {
     "signals": (send_signal,),
     "shared memory": (find_segment, find_queue),
     "keyrings": (add_key,),
-    "kernel": (unshare, io_uring, bpf_map, userfaultfd, performance_counter),
+    "kernel": (unshare, clone, clone3, io_uring, bpf_map, userfaultfd, performance_counter),
+    "watches": (watch, hide_from_the_warden),
     # The kernel caps no tasks of root; the warden counts those.
     "caps": (large_file, core_files, many_tasks) if os.getuid() else (large_file, core_files),
 }.items():
