@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 ATTACKS = suite.attacks()
 FAST = (
     "channel_files change_modes deep_folder double_fork_daemon early_finish huge_predictions labels_from_disk "
-    "lookup_table memory_of_the_parent network_unix_path overwrite_the_scorer pickle_bomb "
+    "lookup_table memory_of_the_parent "
+    "namespaces_by_clone network_unix_path overwrite_the_scorer pickle_bomb "
     "statistics_of_the_predicted wire_infinite_shape"
 ).split()
 

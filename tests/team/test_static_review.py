@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from memory.edits import apply_edits, parse_edits
-from memory.techniques import load_playbook
 from team.review import Finding, findings
 from team.running import shipped_seed_folder
 from tests.conftest import TINY_SEED
+from tests.redteam.suite import false_alarms
 
 TINY = (TINY_SEED / "train.py").read_text()
 SEED = (shipped_seed_folder() / "train.py").read_text()
-HONEST_EDITS = sorted((Path(__file__).parent / "honest_edits").glob("*.md"))
 
 TABLE = ", ".join(f'"{metal}{anion}2": {i / 8}' for i, metal in enumerate(("Li", "Be", "Na", "Mg", "Al", "K", "Ca"))
                   for anion in ("O", "S"))  # fmt: skip
@@ -211,17 +207,11 @@ def test_honest_files_pass() -> None:
 
 
 def test_no_false_alarm_on_the_playbook_and_on_honest_unusual_edits(capsys: pytest.CaptureFixture[str]) -> None:
-    alarms: dict[str, list[str]] = {}
-    playbook = load_playbook(shipped_seed_folder() / "playbook")
-    edits = {path.stem: parse_edits(path.read_text(encoding="utf-8")) for path in HONEST_EDITS}
-    edits |= {technique.id: technique.edits_for(SEED, technique.knob.values[-1] if technique.knob else None)
-              for technique in playbook}  # fmt: skip
-    for name, blocks in edits.items():
-        found = [str(f) for f in findings(apply_edits(SEED, blocks), SEED) if f.blocking]
-        alarms |= {name: found} if found else {}
+    n_honest, n_playbook, alarms = false_alarms()
     with capsys.disabled():
-        print(f"\n{len(HONEST_EDITS)} honest edits, {len(playbook)} playbook edits: {len(alarms)} false alarms")
-    assert len(HONEST_EDITS) >= 34
+        print(f"\n{n_honest} honest edits, {n_playbook} playbook edits: {len(alarms)} false alarms")
+    assert n_playbook >= 61
+    assert n_honest >= 44
     assert alarms == {}
 
 
