@@ -45,6 +45,7 @@ PROC_READ = (
     "/proc/sys/kernel /proc/sys/vm"
 ).split()
 DEVICES_WRITE = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom".split()
+DEVICE_FOLDER = Path("/dev")
 GPU_DEVICES = ("nvidia*", "dri", "kfd")
 NO_LAYER = (
     "this kernel offers no layer to hold a trial (Landlock needs Linux 5.13 or later); --unsafe-no-sandbox runs trials "
@@ -88,7 +89,7 @@ def file_rules(train_py: Path, scratch: Path) -> FileRules:
     package = Path(__file__).resolve().parent
     own = tuple(str(package / f"{name}.py") for name in (*TRIAL_MODULES, "launch"))
     read = (*own, str(train_py.resolve()), *_library_paths(), *SYSTEM_READ)
-    gpus = tuple(str(path) for pattern in GPU_DEVICES for path in Path("/dev").glob(pattern))
+    gpus = tuple(str(path) for pattern in GPU_DEVICES for path in DEVICE_FOLDER.glob(pattern))
     write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
     return FileRules(
         read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),
@@ -160,7 +161,7 @@ def try_layers() -> tuple[str, ...]:
 
 def has_gpu_devices() -> bool:
     """Say whether a trial is given a GPU, whose driver asks for far more private memory than it uses."""
-    return any(True for pattern in GPU_DEVICES for _ in Path("/dev").glob(pattern))
+    return any(True for pattern in GPU_DEVICES for _ in DEVICE_FOLDER.glob(pattern))
 
 
 @functools.cache

@@ -42,7 +42,7 @@ HONEST_EDITS = Path(__file__).parents[1] / "team" / "honest_edits"
 STOPPERS = ("kernel", "protocol", "static review", "canary")
 NOT_STOPPED = "NOT STOPPED"
 MAX_OVERHEAD_SECONDS = 0.3
-LAST_SECONDS = 25  # of any trial here: its caps, the patience with which it is ended, and a slow machine
+LAST_SECONDS = 20
 HELD_BY_KERNEL = ("memory", "output", "processes", "disk")
 LEFT_BY_A_TRIAL = {"train.py", "train.log", "predictions.npy"}
 PR_SET_CHILD_SUBREAPER = 36
@@ -119,8 +119,13 @@ def _read(path: Path) -> Attack:
     return Attack(path, what, facts["Stopped by"], outcomes, int(facts.get("Runs", 1)))
 
 
-def run_attack(attack: Attack, bait: Bait) -> Result:
-    """Run one attack, as often as it asks, and judge what became of it."""
+def longest_seconds(bait: Bait) -> float:
+    """Return how long a trial may last here: its caps, the patience with which it is ended, and a slow machine."""
+    return LAST_SECONDS + 10 * _timed(HONEST / "element_means.py", bait, True)[2]
+
+
+def run_attack(attack: Attack, bait: Bait, longest: float) -> Result:
+    """Run one attack, as often as it asks, and judge what became of it; no run of it may last over `longest` seconds."""
     evidence: list[str] = []
     started = time.monotonic()
     folder = bait.root / "run" / "trials" / attack.name
@@ -143,7 +148,7 @@ def run_attack(attack: Attack, bait: Bait) -> Result:
     survived = bool(evidence)
     log = (trial / "train.log").read_text(errors="replace")
     evidence += _reached(log, outcome, attack, trial, bait)
-    if time.monotonic() - started > LAST_SECONDS:
+    if time.monotonic() - started > attack.runs * longest:
         evidence.append(f"it lasted {time.monotonic() - started:.0f} s")
     found = findings(attack.path.read_text(encoding="utf-8"))
     review = tuple(dict.fromkeys(finding.code for finding in found if finding.blocking))
@@ -322,8 +327,9 @@ def main() -> int:
     total = dict.fromkeys((*STOPPERS, NOT_STOPPED), 0)
     survived = 0
     with tempfile.TemporaryDirectory(prefix=mark) as root, lay(Path(root), mark) as bait:
+        longest = longest_seconds(bait)
         for attack in attacks(tuple(options.only)):
-            result = run_attack(attack, bait)
+            result = run_attack(attack, bait, longest)
             total[result.stopped_by] += 1
             survived += result.survived
             print(json.dumps(asdict(result)) if options.json else line_of(result), flush=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
+from evaluation_locked import sandbox
 from evaluation_locked.layers import MINIMUM, PROMISES, lost, promises_of, seals
 from tests.redteam import conformance
 
@@ -52,3 +57,42 @@ def test_an_old_landlock_promises_less() -> None:
     assert promises_of(["landlock", "a layer of a later version"]) == frozenset()
     assert not seals(["landlock 7"]) and seals(["landlock 1", "system calls"])
     assert set(PROMISES) >= MINIMUM
+
+
+OPEN_DEVICES = """
+import os
+for name in ("nvidia0", "nvidia-uvm", "nvidia-caps/nvidia-cap1"):
+    handle = os.open({folder!r} + "/" + name, os.O_RDWR)
+    print(name, os.write(handle, b"x"))
+try:
+    os.open({folder!r} + "/sda", os.O_RDONLY)
+except OSError as error:
+    print("sda", type(error).__name__)
+print(len(os.listdir("/proc/driver")) >= 0, os.path.isdir("/sys/devices"), os.listdir("/sys/class") != [])
+"""
+
+
+def test_a_gpus_device_nodes_stay_open_below_all_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins with the names of a driver's nodes: no machine of ours has a GPU to try."""
+    folder, scratch = tmp_path / "dev", tmp_path / "scratch"
+    (folder / "nvidia-caps").mkdir(parents=True)
+    scratch.mkdir()
+    try:
+        for name in ("nvidia0", "nvidia-uvm", "nvidia-caps/nvidia-cap1", "sda"):
+            os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # each behaves as /dev/null
+        os.close(os.open(folder / "nvidia0", os.O_RDWR))
+    except PermissionError:
+        pytest.skip("making a device node needs root, and a file system that allows it")
+    monkeypatch.setattr(sandbox, "DEVICE_FOLDER", folder)
+    assert sandbox.has_gpu_devices()
+    train_py = tmp_path / "train.py"
+    train_py.write_text(OPEN_DEVICES.format(folder=str(folder)))
+    layers, log = conformance._launch(sandbox.launch_order(train_py, scratch), scratch, capped=True)
+    assert seals(layers)
+    assert log.splitlines() == [
+        "nvidia0 1",
+        "nvidia-uvm 1",
+        "nvidia-caps/nvidia-cap1 1",
+        "sda PermissionError",
+        "True True True",
+    ]

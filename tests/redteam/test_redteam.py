@@ -36,7 +36,7 @@ def bait(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bait]:
 
 def check(name: str, bait: Bait) -> None:
     (attack,) = suite.attacks((name,))
-    result = suite.run_attack(attack, bait)
+    result = suite.run_attack(attack, bait, longest=suite.longest_seconds(bait))
     assert not result.survived, suite.line_of(result)
     assert result.stopped_by == attack.stopped_by, suite.line_of(result) + f"\n{result.evidence}"
 
