@@ -125,7 +125,7 @@ def longest_seconds(bait: Bait) -> float:
 
 
 def run_attack(attack: Attack, bait: Bait, longest: float) -> Result:
-    """Run one attack, as often as it asks, and judge what became of it; no run of it may last over `longest` seconds."""
+    """Run one attack, as often as it asks, and judge what became of it; no run may last over `longest` seconds."""
     evidence: list[str] = []
     started = time.monotonic()
     folder = bait.root / "run" / "trials" / attack.name
