@@ -1,7 +1,7 @@
 """Fill the machine's memory with shared pages that are dropped from every table once they are written (0.75 GiB).
 
 Stopped by: kernel
-Outcome: memory
+Outcome: memory overtime
 """
 
 import mmap

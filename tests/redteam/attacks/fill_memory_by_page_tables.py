@@ -1,7 +1,7 @@
 """Fill the machine's memory with the tables of pages that hold nothing: read one in each 2 MiB of 400 GiB.
 
 Stopped by: kernel
-Outcome: memory
+Outcome: memory overtime
 """
 
 import ctypes

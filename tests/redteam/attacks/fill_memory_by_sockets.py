@@ -1,7 +1,7 @@
 """Fill the machine's memory with what pairs of sockets hold and nobody reads (0.7 GiB).
 
 Stopped by: kernel
-Outcome: memory
+Outcome: memory overtime
 """
 
 import contextlib
