@@ -39,5 +39,6 @@ format: $(STAMP)  ## format and mend what can be mended
 clean:  ## remove the environment (runs stay)
 	@rm -rf $(VENV)
 
-redteam: $(STAMP)  ## let every attack loose on the sandbox and the judge, and say what stopped it
+redteam: $(STAMP)  ## try every promise of every layer, then let every attack loose on them, and say what stopped it
+	@$(BIN)/python -m tests.redteam.conformance
 	@$(BIN)/python -m tests.redteam.suite $(ARGS)

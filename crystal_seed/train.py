@@ -236,9 +236,13 @@ def main():
     if device.type == "cuda":
         torch.cuda.synchronize()
 
-    crystals = task.finish_training()
     print(f"{step} steps of {BATCH_SIZE}; the last loss is {loss.item():.4f} times {scale:.4g} {facts.unit}")
-    task.submit(predict(average, Graphs(crystals, facts.n_threads, device), centre, scale, facts.kind))
+
+    def answer(crystals):  # asked more than once, in other company: a prediction depends on its own crystal alone
+        judged = Graphs(crystals, facts.n_threads, device)
+        return predict(average, judged, centre, scale, facts.kind)
+
+    task.predict(answer)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,7 @@ def limit(order: dict[str, Any]) -> None:
     """Set what the kernel counts for one process or user: core files, file sizes, tasks, private memory."""
     limits = {
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: order["open_files"],
         resource.RLIMIT_FSIZE: order["file_bytes"],
         resource.RLIMIT_NPROC: order["tasks"],
         resource.RLIMIT_DATA: order["data_bytes"],
@@ -220,22 +221,23 @@ def main() -> None:
         os._exit(1)
     _end_with_parent()
     Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, it is the trial that goes
-    layers = enter_namespaces() if order["abi"] else []
+    layers = enter_namespaces() if "namespaces" in order["layers"] else []
     _end_with_parent()  # a change of credentials clears it, and a fork does not hand it down
     limit(order)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if order["abi"]:
+    if "landlock" in order["layers"] and order["abi"]:
         rules = order["rules"]
         rules["read"] = [*rules["read"], *(["/proc"] if "own /proc" in layers else rules["read_proc"])]
         restrict(rules, order["abi"])
         layers.append(f"landlock {order['abi']}")
-        drop_capabilities()
         for folder in rules["package_folders"]:
             sys.path_importer_cache[folder] = _OnlyModules(folder, rules["modules"])
+    if order["layers"]:
+        drop_capabilities()
     sys.meta_path.insert(0, _TrialModules)
     from evaluation_locked import system_calls
 
-    if order["abi"] and system_calls.install():
+    if "system calls" in order["layers"] and system_calls.install():
         layers.append("system calls")
 
     from evaluation_locked.wire import Message, send  # after the restriction: it imports numpy
@@ -243,6 +245,8 @@ def main() -> None:
     channel = socket.socket(fileno=os.dup(int(os.environ["TEAM_TASK_FD"])))
     send(channel, Message("ready", {"layers": ["limits", *layers]}))
     channel.close()
+    if order["train_py"] is None:  # somebody asked which layers this machine has
+        return
     sys.argv = [order["train_py"]]
     runpy.run_path(order["train_py"], run_name="__main__")
 

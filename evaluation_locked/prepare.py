@@ -107,9 +107,7 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
         dataset.crystals, rows, validation_fraction=spec.split.validation_fraction, seed=spec.split.seed
     )
     train, validation = dataset.select(split.train_rows), dataset.select(split.validation_rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "train.npz", labels=train.target, **train.crystals.arrays())  # type: ignore[arg-type]
-    np.savez(folder / "validation.npz", **validation.crystals.arrays())  # type: ignore[arg-type]
+    write_rows(folder, train, validation.crystals)
     np.save(folder / "validation_labels.npy", validation.target)
     decoy_folder = folder.parent / DECOY_FOLDER
     decoy_folder.mkdir(exist_ok=True)
@@ -134,6 +132,13 @@ def prepare(spec: TaskSpec, dataset: Dataset, folder: Path, limit: int | None = 
     )
     (folder / "facts.json").write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return facts
+
+
+def write_rows(folder: Path, train: Dataset, predict: Crystals) -> None:
+    """Write what a warden reads: the rows to train on with their labels, and the crystals to predict without."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "train.npz", labels=train.target, **train.crystals.arrays())  # type: ignore[arg-type]
+    np.savez(folder / "validation.npz", **predict.arrays())  # type: ignore[arg-type]
 
 
 def load_facts(folder: Path) -> TaskFacts:
@@ -175,6 +180,15 @@ def load_trial_input(folder: Path, *, smoke: bool) -> TrialInput:
     return TrialInput(told, train, labels, predict)
 
 
+def judge_digest(spec: TaskSpec) -> hashlib._Hash:
+    """Return a sha256 that holds the judge's code and the task, for a seal to go on with."""
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps"}).encode())
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest
+
+
 def compute_seal(spec: TaskSpec, folder: Path) -> str:
     """Return the sha256 over the judge's code, the task, and the rows and labels of a locked folder.
 
@@ -183,10 +197,7 @@ def compute_seal(spec: TaskSpec, folder: Path) -> str:
     Raises:
         DataError: The folder lacks a file or one cannot be read.
     """
-    digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps"}).encode())
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest = judge_digest(spec)
     try:
         for name in ("train.npz", "validation.npz"):
             with (folder / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:

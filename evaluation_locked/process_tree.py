@@ -7,9 +7,12 @@ import os
 import signal
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+LITTLE_BYTES = 1 << 24  # growth of the machine's shared memory below which nobody's mappings are read
+SOCKET_BYTES = 212_992  # the kernel's default for what one end may have sent and nobody read
 _exit_codes: dict[int, int] = {}
 
 
@@ -53,10 +56,26 @@ def count_tasks(pids: list[int]) -> int:
     return total
 
 
-def nameless_bytes(pids: list[int]) -> tuple[int, int]:
-    """Return the bytes in memory and on disk of open files that no folder lists: removed ones, and those of memfd."""
+@dataclass(frozen=True)
+class Nameless:
+    """What a process tree holds by descriptors that no folder lists.
+
+    Attributes:
+        memory_bytes: Of files in memory (memfd).
+        disk_bytes: Of removed files.
+        sockets: Number of open sockets.
+    """
+
+    memory_bytes: int
+    disk_bytes: int
+    sockets: int
+
+
+def nameless(pids: list[int]) -> Nameless:
+    """Return what `pids` hold open that no folder lists: removed files, files in memory, sockets."""
     in_memory: dict[tuple[int, int], int] = {}
     on_disk: dict[tuple[int, int], int] = {}
+    sockets: set[tuple[int, int]] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -65,7 +84,58 @@ def nameless_bytes(pids: list[int]) -> tuple[int, int]:
                     if facts.st_nlink == 0 and stat.S_ISREG(facts.st_mode):
                         shared = str(Path(entry.path).readlink()).startswith("/memfd:")
                         (in_memory if shared else on_disk)[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
-    return sum(in_memory.values()), sum(on_disk.values())
+                    elif stat.S_ISSOCK(facts.st_mode):
+                        sockets.add((facts.st_dev, facts.st_ino))
+    return Nameless(sum(in_memory.values()), sum(on_disk.values()), len(sockets))
+
+
+def kernel_bytes(pids: list[int], sockets: int) -> int:
+    """Return what the kernel holds for `pids` and counts as nobody's: page tables, and all that sockets may hold."""
+    return sockets * SOCKET_BYTES + sum(_status_bytes(pid, "VmPTE") for pid in pids)
+
+
+def shared_bytes_of_machine() -> int:
+    """Return the shared memory of the whole machine, whoever holds it and whether or not it is mapped."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Shmem:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def dropped_bytes(pids: list[int], sockets: int, shared_before: int) -> int:
+    """Return the shared memory that `pids` may hold without having it mapped.
+
+    Pages of a shared mapping stay when they are dropped from every table, or when all but a corner of it is unmapped;
+    files in memory stay while a message in a socket carries them. No process shows them. So a tree that could hold such
+    pages is charged with what the shared memory of the machine has grown by; one that holds no shared mapping and no
+    pair of sockets never is.
+
+    Args:
+        pids: The tree.
+        sockets: Its open sockets, the channel to the judge among them.
+        shared_before: `shared_bytes_of_machine()` before the tree began.
+    """
+    grown = shared_bytes_of_machine() - shared_before
+    if grown < LITTLE_BYTES or (sockets <= 1 and not any(_maps_shared_memory(pid) for pid in pids)):
+        return 0
+    return max(0, grown - sum(_status_bytes(pid, "RssShmem") for pid in pids))
+
+
+def _maps_shared_memory(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+            parts = line.split(maxsplit=5)
+            if len(parts) == 6 and parts[5].startswith(("/dev/zero (deleted)", "/memfd:", "/SYSV")):
+                return True
+    return False
+
+
+def _status_bytes(pid: int, name: str) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def end_descendants(pid: int, patience_seconds: float) -> None:

@@ -9,13 +9,28 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.metadata
+import json
 import os
 import re
+import socket
+import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.layers import ALL_LAYERS
+from evaluation_locked.wire import WireError, receive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation_locked.layers import LayerName
+
+OPEN_FILES = 4096  # of one process
+LAUNCHER = Path(__file__).with_name("launch.py")
 TRIAL_MODULES = ("__init__", "client", "crystals", "neighbours", "system_calls", "wire")
 TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
 SYSTEM_READ = (
@@ -30,6 +45,7 @@ PROC_READ = (
     "/proc/sys/kernel /proc/sys/vm"
 ).split()
 DEVICES_WRITE = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom".split()
+DEVICE_FOLDER = Path("/dev")
 GPU_DEVICES = ("nvidia*", "dri", "kfd")
 NO_LAYER = (
     "this kernel offers no layer to hold a trial (Landlock needs Linux 5.13 or later); --unsafe-no-sandbox runs trials "
@@ -73,21 +89,79 @@ def file_rules(train_py: Path, scratch: Path) -> FileRules:
     package = Path(__file__).resolve().parent
     own = tuple(str(package / f"{name}.py") for name in (*TRIAL_MODULES, "launch"))
     read = (*own, str(train_py.resolve()), *_library_paths(), *SYSTEM_READ)
-    gpus = tuple(str(path) for pattern in GPU_DEVICES for path in Path("/dev").glob(pattern))
+    gpus = tuple(str(path) for pattern in GPU_DEVICES for path in DEVICE_FOLDER.glob(pattern))
     write = (str(scratch.resolve()), *DEVICES_WRITE, *gpus)
     return FileRules(
         read=tuple(path for path in dict.fromkeys(read) if os.path.lexists(path)),
         read_proc=tuple(PROC_READ),
         write=tuple(path for path in write if os.path.lexists(path)),
-        list_only=(str(package), *(str(p) for p in _package_folders())),
+        # An interpreter that a trial starts looks into the folder of the standard library before it reads of it.
+        list_only=(str(package), sysconfig.get_path("stdlib"), *(str(p) for p in _package_folders())),
         package_folders=tuple(str(p) for p in _package_folders()),
         modules=tuple(sorted({re.split(r"[-.]", entry)[0] for entry in _closure(TRIAL_PACKAGES)})),
     )
 
 
+def launch_order(
+    train_py: Path | None,
+    scratch: Path,
+    layers: Sequence[LayerName] = ALL_LAYERS,
+    *,
+    file_bytes: int | None = None,
+    tasks: int | None = None,
+    data_bytes: int | None = None,
+) -> dict[str, Any]:
+    """Return what `evaluation_locked.launch` is told on standard input by the process that starts it.
+
+    Args:
+        train_py: What to run; None ends the launcher once it has said which layers hold.
+        scratch: The folder that the trial may write to.
+        layers: Layers to apply.
+        file_bytes: Largest file that may be written, None for any.
+        tasks: Most processes and threads, None for any number.
+        data_bytes: Most private memory of one process, None for any amount.
+    """
+    return {
+        "warden_pid": os.getpid(),
+        "abi": landlock_abi(),
+        "layers": list(layers),
+        "file_bytes": file_bytes,
+        "open_files": OPEN_FILES,
+        "tasks": tasks,
+        "data_bytes": data_bytes,
+        "rules": asdict(file_rules(train_py or Path(__file__), scratch)),
+        "train_py": None if train_py is None else str(train_py.resolve()),
+    }
+
+
+def try_layers() -> tuple[str, ...]:
+    """Return the layers that this machine's kernel grants a trial, found by having a launcher apply them all.
+
+    Raises:
+        OSError: The launcher could not apply what the kernel says it offers.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        launcher = subprocess.run(
+            [sys.executable, "-I", str(LAUNCHER)],
+            input=json.dumps(launch_order(None, Path(os.devnull))) + "\n",
+            text=True,
+            capture_output=True,
+            env={CHANNEL_VARIABLE: str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            check=False,
+        )
+        theirs.close()
+        try:
+            return tuple(str(layer) for layer in receive(ours, 0).facts["layers"])
+        except WireError as error:
+            last = launcher.stderr.strip().splitlines()[-1:] or [f"it ended with code {launcher.returncode}"]
+            raise OSError(f"the launcher could not apply the layers: {last[0]}") from error
+
+
 def has_gpu_devices() -> bool:
     """Say whether a trial is given a GPU, whose driver asks for far more private memory than it uses."""
-    return any(True for pattern in GPU_DEVICES for _ in Path("/dev").glob(pattern))
+    return any(True for pattern in GPU_DEVICES for _ in DEVICE_FOLDER.glob(pattern))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation_locked.layers import seals
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
 from evaluation_locked.prepare import DECOY_FOLDER, load_facts
@@ -40,7 +41,8 @@ class Score(Strict):
         metrics: Every metric of the task's kind, by name.
         predictions_sha: sha256 of the predictions that were scored, so that a changed bit is seen.
         seal: Of the judge, the task and the rows.
-        sealed: False where the trial ran without a sandbox.
+        sealed: False where the layers that held the trial do not suffice (`evaluation_locked.layers.MINIMUM`).
+        layers: What held the trial.
         warnings: Reasons to let a person look before the score is believed, such as predictions that follow the decoy.
     """
 
@@ -52,7 +54,8 @@ class Score(Strict):
     metrics: dict[str, float]
     predictions_sha: str = ""
     seal: str
-    sealed: bool = True
+    sealed: bool = False
+    layers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -77,7 +80,7 @@ def score(
     residuals: Path | None = None,
     champion: Sequence[Path] = (),
     *,
-    sealed: bool = True,
+    layers: Sequence[str] = (),
 ) -> tuple[Score, Comparison | None]:
     """Score a file of predictions, and compare it with the champion's, in a process of its own.
 
@@ -86,7 +89,7 @@ def score(
         predictions: `predictions.npy`, [n_validation] float64 in the order of the validation rows.
         residuals: Where to write prediction minus label, [n_validation] float32, for the behaviour view of crowding.
         champion: Predictions of each training of the champion; without any there is no comparison.
-        sealed: Whether a sandbox held the trial.
+        layers: What held the trial, as its outcome says; whether the score is sealed follows from them.
 
     Raises:
         ScoringError: The predictions or the locked folder are not what they should be.
@@ -100,7 +103,7 @@ def score(
         }
     )
     comparison = Comparison(**answer["comparison"]) if answer["comparison"] else None
-    return Score(sealed=sealed, **answer["score"]), comparison
+    return Score(sealed=seals(layers), layers=tuple(layers), **answer["score"]), comparison
 
 
 def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) -> Comparison:

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ import numpy as np
 
 from evaluation_locked import process_tree, sandbox
 from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput, load_trial_input
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
@@ -72,7 +72,7 @@ class Warden:
         ours, theirs = socket.socketpair()
         log_read, log_write = os.pipe()
         child = subprocess.Popen(
-            [sys.executable, "-I", "-u", str(Path(sandbox.__file__).with_name("launch.py"))],
+            [sys.executable, "-I", "-u", str(sandbox.LAUNCHER)],
             stdin=subprocess.PIPE,
             stdout=log_write,
             stderr=log_write,
@@ -220,7 +220,7 @@ class Warden:
 
     def _enforce(self) -> None:
         """Enforce the deadline, memory, number of processes and disk."""
-        caps = self.order.caps
+        caps, shared_before = self.order.caps, process_tree.shared_bytes_of_machine()
         for tick in itertools.count():
             if self.finished.wait(TICK_SECONDS):
                 return
@@ -234,13 +234,16 @@ class Warden:
             tasks = process_tree.count_tasks(tree)
             if tasks > TASKS_PER_PROCESS * caps.processes + OWN_PROCESSES:
                 self._stop("processes", f"{tasks} threads; {TASKS_PER_PROCESS * caps.processes} are allowed")
-            in_memory, on_disk = process_tree.nameless_bytes(tree)
-            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB)) + in_memory
+            held = process_tree.nameless(tree)
+            used = process_tree.memory_bytes(tree, precise_above=int(caps.memory_gib * GIB)) + max(
+                held.memory_bytes, process_tree.dropped_bytes(tree, held.sockets, shared_before)
+            )
+            used += process_tree.kernel_bytes(tree, held.sockets)
             self.peak_memory_bytes = max(self.peak_memory_bytes, used)
             if used > caps.memory_gib * GIB:
                 found = f"{used / GIB:.2f} GiB of memory; {caps.memory_gib:g} GiB are allowed"
                 self._stop("memory", f"{found}: smaller batches, or raise caps.memory_gib")
-            disk = on_disk + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
+            disk = held.disk_bytes + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
             if disk > caps.scratch_gib * GIB:
                 self._stop("disk", f"{disk / GIB:.2f} GiB of scratch files; {caps.scratch_gib:g} GiB are allowed")
 
@@ -306,16 +309,14 @@ class Warden:
 
     def _child_order(self) -> dict[str, Any]:
         caps = self.order.caps
-        rules = sandbox.file_rules(self.order.train_py, self.scratch)
-        return {
-            "warden_pid": os.getpid(),
-            "abi": sandbox.landlock_abi() if self.order.sandboxed else 0,
-            "file_bytes": int(caps.scratch_gib * GIB),
-            "tasks": TASKS_PER_PROCESS * caps.processes,
-            "data_bytes": None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
-            "rules": asdict(rules),
-            "train_py": str(self.order.train_py.resolve()),
-        }
+        return sandbox.launch_order(
+            self.order.train_py,
+            self.scratch,
+            ALL_LAYERS if self.order.sandboxed else (),
+            file_bytes=int(caps.scratch_gib * GIB),
+            tasks=TASKS_PER_PROCESS * caps.processes,
+            data_bytes=None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
+        )
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from memory.history import History
 
 
-def judge_trial(context: Context, idea: Idea, folder: Path) -> tuple[Score, Decision | None]:
-    """Score a trial and compare it with the champion; no decision where there is none to take (baseline, replicate).
+def judge_trial(context: Context, idea: Idea, folder: Path, layers: Sequence[str]) -> tuple[Score, Decision | None]:
+    """Score a trial that `layers` held, and compare it with the champion.
+
+    There is no decision where none is to be taken (baseline, replicate).
 
     Raises:
         ScoringError: The trial's predictions cannot be scored.
@@ -41,7 +43,7 @@ def judge_trial(context: Context, idea: Idea, folder: Path) -> tuple[Score, Deci
         folder / "predictions.npy",
         folder / "residuals.npy",
         _predictions(context.folder, history, theirs),
-        sealed=context.config.sandboxed,
+        layers=layers,
     )
     if champion is None or comparison is None:
         return result, None

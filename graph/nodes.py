@@ -222,7 +222,8 @@ def judge(state: State, runtime: Runtime[Context]) -> Update:
         return {}
     folder = context.folder.make_trial(idea)
     try:
-        result, decision = judging.judge_trial(context, idea, folder)
+        layers = state["outcome"].layers if state["outcome"] is not None else ()
+        result, decision = judging.judge_trial(context, idea, folder, layers)
     except ScoringError as error:
         return {"failure": ("crashed", f"the predictions cannot be scored: {error}")}
     write_atomically(folder / "score.json", result.model_dump_json(indent=1) + "\n")

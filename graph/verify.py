@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from evaluation_locked.dataset import DataError
 from evaluation_locked.prepare import compute_seal, load_facts
 from evaluation_locked.scorer import Score, ScoringError, score
+from graph.evaluation import verify_official
 from graph.run_folder import RunError, read_history
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ class Difference:
     found: str
 
 
-def verify(folder: RunFolder) -> Iterator[Difference]:
+def verify(folder: RunFolder, cache: Path | None = None) -> Iterator[Difference]:
     """Yield what differs in a run, in the order of its trials; nothing where all is as it was recorded.
+
+    Args:
+        folder: The run.
+        cache: Folder of downloads and cached tables, from which official scores are taken again.
 
     Raises:
         RunError, JournalError: There is no such run, or its journal is damaged.
@@ -66,6 +71,8 @@ def verify(folder: RunFolder) -> Iterator[Difference]:
             yield Difference(
                 champion.number, "champion", f"{path} is not the file that trial {champion.number} trained"
             )
+    for number, what, found in verify_official(folder, config, cache):
+        yield Difference(number, what, found)
 
 
 def _verify_trial(folder: RunFolder, trial: TrialRecord, seal: str) -> Iterator[Difference]:
@@ -88,10 +95,13 @@ def _verify_trial(folder: RunFolder, trial: TrialRecord, seal: str) -> Iterator[
     except (OSError, ValueError) as error:
         yield Difference(number, "score.json", f"{stored} cannot be read: {str(error).splitlines()[0]}")
     try:
-        again, _ = score(folder.locked, home / "predictions.npy", sealed=recorded.sealed)
+        again, _ = score(folder.locked, home / "predictions.npy", layers=recorded.layers)
     except ScoringError as error:
         yield Difference(number, "predictions", str(error))
         return
+    if again.sealed != recorded.sealed:
+        word = "sealed" if recorded.sealed else "unsealed"
+        yield Difference(number, "layers", f"recorded as {word}, and held by {', '.join(recorded.layers) or 'none'}")
     if again.predictions_sha != recorded.predictions_sha:
         yield Difference(number, "predictions", f"{home / 'predictions.npy'} is not what was scored")
     if again.value != recorded.value:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.markup import escape
 
-from evaluation_locked import sandbox
+from evaluation_locked import layers, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ PACKAGES = ("team", "graph", "memory", "crystal_seed", "evaluation_locked")
 LIBRARIES = ("torch", "torch-geometric", "langgraph", "langchain-openai", "chromadb", "pymatgen", "networkx")
 MARKS = {"ok": "[green]ok[/green]  ", "warn": "[yellow]warn[/yellow]", "fail": "[red]fail[/red]"}
 ROOM_GIB = 2.0
-SCOPED_LANDLOCK = 6
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ def checks(runs: Path) -> Iterator[Check]:
     yield _device()
     cores = len(os.sched_getaffinity(0))
     yield Check("cores", "ok", f"{cores}, of which a trial uses {max(1, cores - 1)} (--threads)")
-    abi = sandbox.landlock_abi()
-    yield _sandbox(abi)
+    yield from _sandbox()
     yield _disk(runs)
 
 
@@ -95,14 +93,29 @@ def _device() -> Check:
     return Check("device", "ok", "CPU only; a GPU is used where torch finds one")
 
 
-def _sandbox(abi: int) -> Check:
-    if not abi:
-        return Check("sandbox", "fail", sandbox.NO_LAYER)
-    if abi < SCOPED_LANDLOCK:
-        return Check(
-            "sandbox", "warn", f"Landlock {abi}; signals and abstract sockets are closed from {SCOPED_LANDLOCK} on"
-        )
-    return Check("sandbox", "ok", f"Landlock {abi}")
+def _sandbox() -> Iterator[Check]:
+    """Tell which layers this machine's kernel grants, what each missing one costs, and whether scores are sealed."""
+    if not sandbox.landlock_abi():
+        yield Check("sandbox", "fail", sandbox.NO_LAYER)
+        return
+    try:
+        held = sandbox.try_layers()
+    except OSError as error:
+        yield Check("sandbox", "fail", f"{error}; no trial can run")
+        return
+    for layer in layers.LAYERS:
+        found = [one for one in held if one.startswith(layer.reports)]
+        missing = [name for name in layer.reports if not any(one.startswith(name) for one in found)]
+        state: Literal["ok", "warn"] = "warn" if missing else "ok"
+        mend = f"; missing: {', '.join(missing)} (needs {layer.needs})" if missing else ""
+        yield Check(f"sandbox: {layer.name}", state, (", ".join(found) or "none") + mend)
+    lost = layers.lost(held)
+    if not layers.seals(held):
+        yield Check("sandbox: scores", "warn", f"unsealed, since these layers do not hold: {'; '.join(lost)}")
+    elif lost:
+        yield Check("sandbox: scores", "warn", f"sealed; not held here: {'; '.join(lost)}")
+    else:
+        yield Check("sandbox: scores", "ok", f"sealed; all {len(layers.PROMISES)} promises are held")
 
 
 def _disk(runs: Path) -> Check:

@@ -108,7 +108,7 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         source=config.task.source,
         provenance=facts.provenance if facts else "",
         seal=facts.seal if facts else "",
-        sealed=config.sandboxed,
+        sealed=all(trial.score.sealed for trial in trials if trial.score is not None),
         trials_planned=config.trials,
         trained=len(trained),
         rejected=len(trials) - len(trained),
@@ -214,7 +214,7 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
         )
     lines += [("published", text) for text in _published(s)]
     if not s.sealed:
-        lines.append(("sandbox", "[red]off: these scores are unsealed[/red]"))
+        lines.append(("sandbox", "[red]off or too thin (`team doctor`): some of these scores are unsealed[/red]"))
     best = f"{s.path}/champion/train.py, " if s.champion is not None else ""
     lines.append(("files", f"{best}{s.path}/journal.jsonl, {s.path}/ideas.graphml"))
     if s.waiting_trial is not None:

@@ -7,13 +7,12 @@ source needs (pymatgen, matbench) is imported when that source is read.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation_locked.crystals import FRAC_SCALE
 from evaluation_locked.dataset import CRYSTAL_ARRAYS, DataError, Dataset, load_table
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _reader_of(spec: str, target_name: str, cache: Path | None, skip_bad: bool) 
 
             return load_structure_json(path, target_name, cache=cache, skip_bad=skip_bad)
         if kind == "table":
-            return _wrapped(load_table(path, target_name))
+            return load_table(path, target_name)
         from evaluation_locked import tight_binding
 
         if target_name != tight_binding.TARGET:
@@ -148,15 +147,6 @@ def _reader_of(spec: str, target_name: str, cache: Path | None, skip_bad: bool) 
         return tight_binding.load()
 
     return read
-
-
-def _wrapped(dataset: Dataset) -> Dataset:
-    """Return the data set with fractional coordinates in [0, 1), which a table written elsewhere may not keep to."""
-    coords = dataset.crystals.frac_coords_e8
-    one = int(FRAC_SCALE)
-    if not ((coords < 0) | (coords >= one)).any():
-        return dataset
-    return replace(dataset, crystals=replace(dataset.crystals, frac_coords_e8=coords % one))
 
 
 def _known() -> str:

@@ -30,15 +30,19 @@ import numpy as np
 from evaluation_locked import process_tree
 from evaluation_locked.scorer import ScoringError, score
 from evaluation_locked.trial import TrialOrder, TrialOutcome, run_trial
+from memory.edits import apply_edits, parse_edits
+from memory.techniques import load_playbook
 from team.review import findings
+from team.running import shipped_seed_folder
 from tests.redteam.bait import CAPS, SECRET, Bait, lay
 
 ATTACKS = Path(__file__).with_name("attacks")
 HONEST = Path(__file__).with_name("honest")
+HONEST_EDITS = Path(__file__).parents[1] / "team" / "honest_edits"
 STOPPERS = ("kernel", "protocol", "static review", "canary")
 NOT_STOPPED = "NOT STOPPED"
 MAX_OVERHEAD_SECONDS = 0.3
-LAST_SECONDS = 25  # of any trial here: its caps, the patience with which it is ended, and a slow machine
+LAST_SECONDS = 20
 HELD_BY_KERNEL = ("memory", "output", "processes", "disk")
 LEFT_BY_A_TRIAL = {"train.py", "train.log", "predictions.npy"}
 PR_SET_CHILD_SUBREAPER = 36
@@ -115,8 +119,13 @@ def _read(path: Path) -> Attack:
     return Attack(path, what, facts["Stopped by"], outcomes, int(facts.get("Runs", 1)))
 
 
-def run_attack(attack: Attack, bait: Bait) -> Result:
-    """Run one attack, as often as it asks, and judge what became of it."""
+def longest_seconds(bait: Bait) -> float:
+    """Return how long a trial may last here: its caps, the patience with which it is ended, and a slow machine."""
+    return LAST_SECONDS + 10 * _timed(HONEST / "element_means.py", bait, True)[2]
+
+
+def run_attack(attack: Attack, bait: Bait, longest: float) -> Result:
+    """Run one attack, as often as it asks, and judge what became of it; no run may last over `longest` seconds."""
     evidence: list[str] = []
     started = time.monotonic()
     folder = bait.root / "run" / "trials" / attack.name
@@ -139,7 +148,7 @@ def run_attack(attack: Attack, bait: Bait) -> Result:
     survived = bool(evidence)
     log = (trial / "train.log").read_text(errors="replace")
     evidence += _reached(log, outcome, attack, trial, bait)
-    if time.monotonic() - started > LAST_SECONDS:
+    if time.monotonic() - started > attack.runs * longest:
         evidence.append(f"it lasted {time.monotonic() - started:.0f} s")
     found = findings(attack.path.read_text(encoding="utf-8"))
     review = tuple(dict.fromkeys(finding.code for finding in found if finding.blocking))
@@ -275,6 +284,24 @@ def _timed(path: Path, bait: Bait, sandboxed: bool) -> tuple[TrialOutcome, np.nd
     return outcome, predictions, seconds
 
 
+def false_alarms() -> tuple[int, int, dict[str, list[str]]]:
+    """Read every honest unusual edit and every playbook edit as the reviewer does.
+
+    Returns:
+        The number of honest edits, the number of playbook edits, and what was found in which of them.
+    """
+    seed = (shipped_seed_folder() / "train.py").read_text(encoding="utf-8")
+    honest = sorted(HONEST_EDITS.glob("*.md"))
+    playbook = load_playbook(shipped_seed_folder() / "playbook")
+    edits = {path.stem: parse_edits(path.read_text(encoding="utf-8")) for path in honest}
+    edits |= {t.id: t.edits_for(seed, t.knob.values[-1] if t.knob else None) for t in playbook}
+    alarms: dict[str, list[str]] = {}
+    for name, blocks in edits.items():
+        if found := [str(one) for one in findings(apply_edits(seed, blocks), seed) if one.blocking]:
+            alarms[name] = found
+    return len(honest), len(playbook), alarms
+
+
 def line_of(result: Result) -> str:
     """Return the line of one attack."""
     also = f" (static review too: {' '.join(result.review)})" if result.review else ""
@@ -300,13 +327,20 @@ def main() -> int:
     total = dict.fromkeys((*STOPPERS, NOT_STOPPED), 0)
     survived = 0
     with tempfile.TemporaryDirectory(prefix=mark) as root, lay(Path(root), mark) as bait:
+        longest = longest_seconds(bait)
         for attack in attacks(tuple(options.only)):
-            result = run_attack(attack, bait)
+            result = run_attack(attack, bait, longest)
             total[result.stopped_by] += 1
             survived += result.survived
             print(json.dumps(asdict(result)) if options.json else line_of(result), flush=True)
         failed = bool(total[NOT_STOPPED] or survived)
         if not options.no_honest and not options.only:
+            n_honest, n_playbook, alarms = false_alarms()
+            failed |= bool(alarms)
+            said = f"{n_honest} honest and {n_playbook} playbook edits: {len(alarms)} false alarms of the static review"
+            print(
+                "\n  ".join([said, *(f"{name}: {'; '.join(found)}" for name, found in alarms.items())]), file=sys.stderr
+            )
             for path in sorted(HONEST.glob("*.py")):
                 honest = run_honest(path, bait)
                 failed |= not honest.equal

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 ATTACKS = suite.attacks()
 FAST = (
     "channel_files change_modes deep_folder double_fork_daemon early_finish huge_predictions labels_from_disk "
-    "lookup_table memory_of_the_parent network_unix_path overwrite_the_scorer pickle_bomb "
+    "lookup_table memory_of_the_parent "
+    "namespaces_by_clone network_unix_path overwrite_the_scorer pickle_bomb "
     "statistics_of_the_predicted wire_infinite_shape"
 ).split()
 
@@ -35,7 +36,7 @@ def bait(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bait]:
 
 def check(name: str, bait: Bait) -> None:
     (attack,) = suite.attacks((name,))
-    result = suite.run_attack(attack, bait)
+    result = suite.run_attack(attack, bait, longest=suite.longest_seconds(bait))
     assert not result.survived, suite.line_of(result)
     assert result.stopped_by == attack.stopped_by, suite.line_of(result) + f"\n{result.evidence}"
 

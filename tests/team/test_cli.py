@@ -26,7 +26,7 @@ def test_start_up_imports_nothing_heavy() -> None:
 
 def test_help_names_every_command(team: Team) -> None:
     text = team("--help").stdout
-    for command in ("run", "resume", "status", "graph", "doctor", "data"):
+    for command in ("run", "resume", "status", "graph", "evaluate", "doctor", "data"):
         assert f" {command} " in text
 
 
@@ -35,7 +35,8 @@ def test_doctor_finds_our_own_packages_and_the_sandbox(team: Team) -> None:
     for name in ("team", "graph", "memory", "crystal_seed", "evaluation_locked"):
         assert found[f"package {name}"]["state"] == "ok"
         assert found[f"package {name}"]["found"].endswith(f"/{name}")
-    assert found["sandbox"]["found"].startswith("Landlock")
+    assert found["sandbox: landlock"]["found"].startswith("landlock ")
+    assert found["sandbox: scores"]["found"].startswith("sealed")
 
 
 def test_doctor_names_a_package_that_hides_ours(tmp_path: Path) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from memory.edits import apply_edits, parse_edits
-from memory.techniques import load_playbook
 from team.review import Finding, findings
 from team.running import shipped_seed_folder
 from tests.conftest import TINY_SEED
+from tests.redteam.suite import false_alarms
 
 TINY = (TINY_SEED / "train.py").read_text()
 SEED = (shipped_seed_folder() / "train.py").read_text()
-HONEST_EDITS = sorted((Path(__file__).parent / "honest_edits").glob("*.md"))
 
 TABLE = ", ".join(f'"{metal}{anion}2": {i / 8}' for i, metal in enumerate(("Li", "Be", "Na", "Mg", "Al", "K", "Ca"))
                   for anion in ("O", "S"))  # fmt: skip
@@ -132,6 +128,8 @@ ALONGSIDE = {
 # Edits of the seed: old text, new text, code, and a text of the line that is to be found.
 FINISH, START = "    crystals = task.finish_training()\n", "    labels = torch.from_numpy(task.start_training().copy())"
 SUBMIT = "    task.submit(predict(average, Graphs(crystals, facts.n_threads, device), centre, scale, facts.kind))\n"
+# The seed with its last steps apart, as any file may write them where the judge does not ask twice.
+TWO_STEP = SEED[: SEED.index("\n    def answer(")] + FINISH + SUBMIT + SEED[SEED.index("\n\nif __name__") :]
 LATTICE = (
     '            "lattice": torch.from_numpy(crystals.lattice_vectors()).float().to(device),'
     "  # [n_crystals, 3, 3] angstrom\n        }\n"
@@ -192,7 +190,7 @@ IMPORTS = "import contextlib\nimport time\n\nimport numpy as np\n"
 
 @pytest.mark.parametrize(("old", "new", "code", "at"), EDITS)
 def test_what_cheats_in_the_seed_is_found_with_its_line(old: str, new: str, code: str, at: str) -> None:
-    source = SEED.replace("import time\n", IMPORTS, 1)
+    source = TWO_STEP.replace("import time\n", IMPORTS, 1)
     assert old in source
     source = source.replace(old, new, 1)
     line = source[: source.index(at)].count("\n") + 1
@@ -205,21 +203,15 @@ def test_what_cheats_in_the_seed_is_found_with_its_line(old: str, new: str, code
 
 def test_honest_files_pass() -> None:
     assert findings(TINY) == ()
-    assert findings(SEED) == ()
+    assert findings(SEED) == findings(TWO_STEP) == ()
 
 
 def test_no_false_alarm_on_the_playbook_and_on_honest_unusual_edits(capsys: pytest.CaptureFixture[str]) -> None:
-    alarms: dict[str, list[str]] = {}
-    playbook = load_playbook(shipped_seed_folder() / "playbook")
-    edits = {path.stem: parse_edits(path.read_text(encoding="utf-8")) for path in HONEST_EDITS}
-    edits |= {technique.id: technique.edits_for(SEED, technique.knob.values[-1] if technique.knob else None)
-              for technique in playbook}  # fmt: skip
-    for name, blocks in edits.items():
-        found = [str(f) for f in findings(apply_edits(SEED, blocks), SEED) if f.blocking]
-        alarms |= {name: found} if found else {}
+    n_honest, n_playbook, alarms = false_alarms()
     with capsys.disabled():
-        print(f"\n{len(HONEST_EDITS)} honest edits, {len(playbook)} playbook edits: {len(alarms)} false alarms")
-    assert len(HONEST_EDITS) >= 34
+        print(f"\n{n_honest} honest edits, {n_playbook} playbook edits: {len(alarms)} false alarms")
+    assert n_playbook >= 61
+    assert n_honest >= 44
     assert alarms == {}
 
 
@@ -227,16 +219,35 @@ def line_of(text: str) -> int:
     return SEED[: SEED.index(text)].count("\n") + 1
 
 
-def test_predict_stands_for_the_last_two_calls() -> None:
-    begin = SEED.index(FINISH)
-    end = SEED.index(SUBMIT) + len(SUBMIT)
+ANSWER = "        judged = Graphs(crystals, facts.n_threads, device)\n"
+RETURN = "        return predict(average, judged, centre, scale, facts.kind)\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "at"),
+    [
+        (ANSWER, ANSWER + "        optimiser.step()\n", "L5", "        optimiser.step()\n        return"),
+        (ANSWER, ANSWER + "        average.train()\n        average(judged.batch(order))\n", "L5", "average.train()"),
+        (RETURN, RETURN.replace("return", "told =") + "        return told - told.mean()\n", "L5", "told.mean()"),
+        (RETURN, RETURN.replace("scale,", "judged.atom['distance'].mean(),"), "L5", "judged.atom['distance'].mean()"),
+        ("    task.predict(answer)\n", "    task.predict(answer)\n" * 2, "L7", "    task.predict(answer)\n\n\nif"),
+        ("    task.predict(answer)\n", "    task.predict(answer)\n    optimiser.step()\n", "L5",
+         "    optimiser.step()\n\n\nif"),
+    ],
+)  # fmt: skip
+def test_what_cheats_in_the_function_that_is_asked_is_found_with_its_line(
+    old: str, new: str, code: str, at: str
+) -> None:
+    assert old in SEED
+    source = SEED.replace(old, new, 1)
+    line = source[: source.index(at)].count("\n") + 1
+    assert (line, code) in [(f.line, f.code) for f in findings(source) if f.blocking]
+
+
+def test_predict_may_be_given_a_lambda() -> None:
+    begin, end = SEED.index("\n    def answer("), SEED.index("\n\nif __name__")
     inner = "predict(average, Graphs(crystals, facts.n_threads, device), centre, scale, facts.kind)"
-    assert findings(f"{SEED[:begin]}    task.predict(lambda crystals: {inner}){SEED[end - 1 :]}") == ()
-    named = f"    def ask(crystals):\n        return {inner}\n\n    task.predict(ask)"
-    assert findings(f"{SEED[:begin]}{named}{SEED[end - 1 :]}") == ()
-    trained = named.replace("        return", "        optimiser.step()\n        return")
-    found = findings(f"{SEED[:begin]}{trained}{SEED[end - 1 :]}")
-    assert [(f.code, f.line) for f in found] == [("L5", SEED[:begin].count("\n") + 2)]
+    assert findings(f"{SEED[:begin]}    task.predict(lambda crystals: {inner}){SEED[end:]}") == ()
 
 
 def change(old: str, new: str) -> tuple[Finding, ...]:

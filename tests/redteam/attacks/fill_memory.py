@@ -1,7 +1,7 @@
 """Fill the machine's memory (1 GiB, written to).
 
 Stopped by: kernel
-Outcome: memory crashed
+Outcome: memory crashed overtime
 """
 
 import time

@@ -1,7 +1,7 @@
 """Fill the machine's memory with nameless files that no process maps (0.75 GiB).
 
 Stopped by: kernel
-Outcome: memory
+Outcome: memory overtime
 """
 
 import os

@@ -1,7 +1,7 @@
 """Fill the machine's memory with System V segments that are detached again (0.75 GiB).
 
 Stopped by: kernel
-Outcome: memory crashed invalid
+Outcome: memory crashed invalid overtime
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """End the first thread and live on in a second: to /proc the process then looks dead; take 0.8 GiB there.
 
 Stopped by: kernel
-Outcome: memory
+Outcome: memory overtime
 """
 
 import ctypes
