@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-KEEP_Z = 1.64  # one-sided 5 % at the first look
+KEEP_Z = 2.0
 NEAR_MISS_Z = 1.0  # a gain of this many standard errors is worth one more training before it is given up
 FALSE_KEEP_RATE = 0.07  # of changes that do nothing, near misses and their replicates included; see the tests
 MAX_REPLICATES = 3
@@ -66,8 +66,11 @@ def decide(
     figures = f"gain {gain:+.4f} [{low:+.4f}, {high:+.4f}], {z:+.1f} standard errors"
     if z >= keep_z:
         return Decision("keep", gain, low, high, z, f"{figures}; {keep_z} keep")
-    if simpler and gain >= 0:
+    if simpler and gain >= 0 and n_challenger > 1:
         return Decision("keep", gain, low, high, z, f"{figures}; no worse, and the file is simpler")
+    if simpler and gain >= 0:
+        reason = f"{figures}; no worse and simpler, so it is trained once more before that is believed"
+        return Decision("near-miss", gain, low, high, z, reason)
     if z >= NEAR_MISS_Z and n_challenger < MAX_REPLICATES:
         return Decision("near-miss", gain, low, high, z, f"{figures}; close to {keep_z}, so it is trained once more")
     return Decision("discard", gain, low, high, z, f"{figures}; {keep_z} would keep")

@@ -64,6 +64,7 @@ def _house(strategist: OfflineStrategist, **options: object) -> Callable[[World,
 
 STRATEGIES: dict[str, Callable[[World, int], Searcher]] = {
     "greedy keep/reset": lambda world, seed: Greedy(world.names, _playbook(), seed),
+    "greedy, no margin": lambda world, seed: Greedy(world.names, _playbook(), seed, margin=0.0),
     "greedy, forgetful": lambda world, seed: Greedy(world.names, _playbook(), seed, forgetful=True),
     "random sets": lambda world, seed: RandomSets(world.names, _playbook(), seed),
     "best-first tree": lambda world, seed: BestFirstTree(world.names, _playbook(), seed),

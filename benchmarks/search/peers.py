@@ -34,6 +34,7 @@ class _Peer:
         self._refused: set[frozenset[str]] = set()
         self._last: frozenset[str] = frozenset()
         self._best: tuple[float, frozenset[str]] | None = None
+        self._margin = 0.0
 
     @property
     def champion(self) -> frozenset[str]:
@@ -48,8 +49,6 @@ class _Peer:
         self._tried.add(self._last)
         if self._best is None or mae < self._best[0] * (1 - self._margin):
             self._best = (mae, self._last)
-
-    _margin = 0.0
 
     def _step(self, parent: frozenset[str], *, forget: bool = False) -> frozenset[str]:
         """Return the parent with one change more, or another value of a knob, or (1 of 10) one change less."""
@@ -78,15 +77,21 @@ class Greedy(_Peer):
 
     Args:
         forgetful: Whether it may try again what it tried before, as the published journal shows.
+        margin: Share of the score that a gain must exceed; autoresearch itself asks for none.
     """
 
-    _margin = MARGIN
-
     def __init__(
-        self, names: Sequence[str], techniques: Mapping[str, Technique], seed: int, *, forgetful: bool = False
+        self,
+        names: Sequence[str],
+        techniques: Mapping[str, Technique],
+        seed: int,
+        *,
+        forgetful: bool = False,
+        margin: float = MARGIN,
     ):
         super().__init__(names, techniques, seed)
         self._forgetful = forgetful
+        self._margin = margin
 
     def propose(self) -> tuple[frozenset[str], bool]:
         self._last = frozenset() if self._best is None else self._step(self._best[1], forget=self._forgetful)

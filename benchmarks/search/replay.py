@@ -42,8 +42,8 @@ class Step:
 
     Attributes:
         champion_mae: True MAE in eV of the champion after it.
-        kept: Whether it changed the champion.
-        false_keep: Whether it did so although the new champion is truly no better than the one before.
+        kept: Whether it made a file champion that was none before; to go back to an earlier one is no keep.
+        false_keep: Whether it did so although that file is truly no better than the champion before.
         repeat: Whether it trained a set of changes that was trained before, without calling it a replicate.
     """
 
@@ -81,6 +81,7 @@ def replay(searcher: Searcher, world: World, seed: int, n_trials: int) -> list[S
     steps: list[Step] = []
     trained: set[frozenset[str]] = set()
     before: frozenset[str] | None = None
+    champions: set[frozenset[str]] = set()
     refused = 0
     while len(steps) < n_trials:
         try:
@@ -96,7 +97,8 @@ def replay(searcher: Searcher, world: World, seed: int, n_trials: int) -> list[S
         searcher.take(world.train(changes, rng)[rows])
         after = searcher.champion
         worth = world.true_mae(after)
-        moved = before is not None and after != before
+        moved = before is not None and after not in champions
+        champions.add(after)
         false = moved and before is not None and worth >= world.true_mae(before)
         steps.append(Step(worth, moved, false, changes in trained and not again))
         trained.add(changes)
