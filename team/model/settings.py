@@ -36,6 +36,25 @@ RoleName = Literal["strategist", "scout", "coder", "reviewer"]
 Method = Literal["json_schema", "tool", "fenced"]
 ROLES: tuple[RoleName, ...] = get_args(RoleName)
 TEAM_FILE = Path("team.toml")
+PROVIDERS = {  # LangChain's names of providers, and the package of each
+    "anthropic": "langchain-anthropic",
+    "azure_ai": "langchain-azure-ai",
+    "bedrock_converse": "langchain-aws",
+    "cohere": "langchain-cohere",
+    "deepseek": "langchain-deepseek",
+    "fireworks": "langchain-fireworks",
+    "google_genai": "langchain-google-genai",
+    "google_vertexai": "langchain-google-vertexai",
+    "groq": "langchain-groq",
+    "huggingface": "langchain-huggingface",
+    "ibm": "langchain-ibm",
+    "mistralai": "langchain-mistralai",
+    "nvidia": "langchain-nvidia-ai-endpoints",
+    "ollama": "langchain-ollama",
+    "perplexity": "langchain-perplexity",
+    "together": "langchain-together",
+    "xai": "langchain-xai",
+}
 
 _SECTIONS = ("defaults", "roles", "prices", "limits")
 _PRICES = {"in": "price_in", "out": "price_out", "cached_in": "price_cached_in"}
@@ -45,14 +64,14 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class SettingsError(RunError):
-    """Settings that cannot be used; the message names the file, the key, what was found and the mend, never a secret."""
+    """Settings that cannot be used; the message names the file, the field, what was found and the mend, no secret."""
 
 
 class RoleSettings(BaseModel):
     """The model that plays one role.
 
     Attributes:
-        model: `NAME` or `openai:NAME` for an OpenAI-compatible endpoint, `PROVIDER:NAME` for another one of LangChain's.
+        model: `NAME` or `openai:NAME` for an OpenAI-compatible endpoint, `PROVIDER:NAME` for another of `PROVIDERS`.
         base_url: Where it is, None for the provider's own address.
         api_key_env: Name of the environment variable that holds the key, None for the provider's usual one.
         temperature: None leaves it to the model, as reasoning models demand.
@@ -82,10 +101,7 @@ class RoleSettings(BaseModel):
     @property
     def provider(self) -> str:
         """The provider's name in LangChain, `openai` where the model names none."""
-        head, colon, tail = self.model.partition(":")
-        # Ollama's names hold a colon themselves (qwen3:8b); a provider's name is a lower-case word without digits.
-        known_openai = self.base_url is not None and head != "openai"
-        return head if colon and tail and not known_openai and re.fullmatch(r"[a-z_]+", head) else "openai"
+        return _provider(self.model)
 
     @property
     def name(self) -> str:
@@ -158,11 +174,11 @@ def load_team_settings(
     _refuse_secrets({"defaults": defaults}, "--model and --base-url")
     prices = _prices(_table(tables, "prices", None, where), where)
     roles: dict[RoleName, RoleSettings] = {}
-    for role in ROLES:
-        own = _table(named, role, fields, where, "roles.")
+    for name in ROLES:
+        own = _table(named, name, fields, where, "roles.")
         merged = _inherit(defaults, own)
         if "model" in merged:
-            roles[role] = _role(merged, prices, f"{where}: roles.{role}" if own else f"{where}: defaults")
+            roles[name] = _role(merged, prices, f"{where}: roles.{name}" if own else f"{where}: defaults")
     limits = _table(tables, "limits", ("max_cost", "max_tokens"), where)
     limits |= {key: value for key, value in (("max_cost", max_cost), ("max_tokens", max_tokens)) if value is not None}
     try:
@@ -278,14 +294,17 @@ def _inherit(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return a role's fields over the defaults. A key stays with the endpoint that it was named for."""
     merged = {**defaults, **own}
     elsewhere = "base_url" in own and own["base_url"] != defaults.get("base_url")
-    provider = re.fullmatch(r"([a-z_]+):.+", str(own.get("model", "")))
-    if "base_url" not in own and provider is not None and provider[1] != "openai" and "model" in own:
-        elsewhere = not str(defaults.get("model", "")).startswith(f"{provider[1]}:")
-        if elsewhere:
-            merged.pop("base_url", None)
+    if "base_url" not in own and _provider(merged.get("model")) != _provider(defaults.get("model")):
+        elsewhere = True
+        merged.pop("base_url", None)
     if elsewhere and "api_key_env" not in own:
         merged.pop("api_key_env", None)
     return merged
+
+
+def _provider(model: object) -> str:
+    head, _, tail = str(model).partition(":")
+    return head if tail and head in PROVIDERS else "openai"  # Ollama's own names hold a colon too: qwen3:8b
 
 
 def _role(fields: dict[str, Any], prices: dict[str, dict[str, Any]], where: str) -> RoleSettings:
