@@ -199,8 +199,8 @@ def read_key(role: RoleSettings) -> str | None:
         SettingsError: The variable is not set, and the endpoint cannot do without.
     """
     if role.api_key_env is not None:
-        if key := os.environ.get(role.api_key_env, "").strip():
-            return key
+        if named := os.environ.get(role.api_key_env, "").strip():
+            return named
         raise SettingsError(f"model {role.model} wants its key in {role.api_key_env}, which is not set: export it")
     if role.provider != "openai":
         return None  # the provider's package reads its own variable, and says which
