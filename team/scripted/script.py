@@ -10,6 +10,7 @@ import ast
 import json
 import random
 import re
+import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from team.scripted.chat import ChatRequest
 
-_TRIAL = re.compile(r"(?:for|of) trial (\d+)|does trial (\d+) take")
+_TRIAL = re.compile(r"(?:PLAN for|CHOICE for|plan for|idea of) trial (\d+)")
 _OPTION = re.compile(r"^(\d+)\. (.+)$", re.MULTILINE)
 _CROWDING = re.compile(r"crowding (\d\.\d+)", re.IGNORECASE)
 _GAINS = re.compile(r"gains here ([+-]\d+\.\d+) on average of (\d+), best ([+-]\d+\.\d+)")
@@ -70,9 +71,9 @@ class Playbook:
 
     def reply(self, request: ChatRequest) -> Reply:
         """Return the answer of the role that asks."""
-        # Crowding and gains differ between machines in their last digits: the trial decides the draw, not the prompt.
-        trial = next((one or two for one, two in _TRIAL.findall(request.last)), "0")
-        draw = random.Random(f"{self._seed}/{request.role}/{trial}")
+        # Scores differ from run to run in their last digits: the trial decides the draw, and not the whole prompt.
+        trial = found[1] if (found := _TRIAL.search(request.prompt)) else "0"
+        draw = random.Random(f"{self._seed}/{request.role}/{trial}/{len(request.messages)}")
         play = self._roles.get(request.role)
         said = play(request, draw) if play else "I play a strategist, a scout, a coder and a reviewer, and no one else."
         return Reply(said if isinstance(said, str) else json.dumps(_filled(said, request.schema), ensure_ascii=False))
@@ -104,6 +105,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self._lines: dict[Role | None, list[_Line]] = defaultdict(list)
         self._said: dict[Role | None, int] = defaultdict(int)
+        self._threads = threading.Lock()
         try:
             texts = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -129,8 +131,9 @@ class Recording:
         lines = self._lines.get(role, [])
         if not lines:
             return Reply("")
-        line = lines[self._said[role] % len(lines)]
-        self._said[role] += 1
+        with self._threads:
+            line = lines[self._said[role] % len(lines)]
+            self._said[role] += 1
         text = (
             line.text if line.text is not None else json.dumps(line.answer, ensure_ascii=False) if line.answer else ""
         )
