@@ -21,6 +21,7 @@ It reads names of environment variables, never a key: a key that stands in the f
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -226,7 +227,10 @@ def openai_url(role: RoleSettings) -> str | None:
 def is_local(url: str) -> bool:
     """Return whether an address is this machine's own."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:
