@@ -40,7 +40,7 @@ class ModelAccess:
         spend: Where calls are counted; beside it lies `endpoints.json`, what was found out about endpoints.
         sleep: Waits between attempts; `cancel.wait` where it is left out.
         listen: Told in one line of every wait and every other way that is tried.
-        seconds_left: How much of --max-hours is left.
+        seconds_left: How much of the run's hours is left.
         cancel: Set where the run is being stopped; a call under way is then given up.
         policy: How often and how long is tried.
 

@@ -47,7 +47,7 @@ class ModelError(RuntimeError):
 
 
 class SpendLimitError(ModelError):
-    """The next call might pass --max-cost, --max-tokens or --max-hours; the run should stop cleanly."""
+    """The next call might pass --max-cost, --max-tokens or the hours of the run; the run should stop cleanly."""
 
 
 class UnsupportedError(Exception):
@@ -65,7 +65,7 @@ class Bounds:
         scrubber: Takes keys out of what is sent and said.
         sleep: Waits between attempts; where it returns True, the run is being stopped.
         listen: Told of every wait and every other way that is tried.
-        seconds_left: How much of --max-hours is left.
+        seconds_left: How much of the run's hours is left.
         cancel: Set where the run is being stopped.
         policy: How often and how long is tried.
         draw: Of the jitter.
@@ -171,7 +171,7 @@ class Exchange:
         left = self._bounds.seconds_left()
         if passed or left <= 0:
             self._flush("limit")
-            raise SpendLimitError(passed or "the hours of --max-hours are over")
+            raise SpendLimitError(passed or "the hours of the run are over")
         return min(self.endpoint.role.timeout_seconds, left)
 
     def _most_usd(self, prompt_tokens: int, limit: int) -> float | None:
@@ -227,7 +227,7 @@ class Exchange:
             self._give_up(fault, failures, schema)
         if seconds >= bounds.seconds_left():
             self._flush("limit")
-            raise SpendLimitError(f"the hours of --max-hours end before {self.endpoint.where} can be asked again")
+            raise SpendLimitError(f"the hours of the run end before {self.endpoint.where} can be asked again")
         bounds.listen(f"{self._role}: {fault.sentence}; attempt {failures + 1} in {seconds:.1f} s")
         self._taken_seconds += seconds
         if bounds.sleep(seconds) is True or bounds.cancel.is_set():

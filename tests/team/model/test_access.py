@@ -266,10 +266,10 @@ def test_requests_without_an_answer_count_against_a_limit(connect: Connect) -> N
 
 
 def test_hours_that_are_over_stop_a_run(connect: Connect) -> None:
-    with pytest.raises(SpendLimitError, match="--max-hours"):
+    with pytest.raises(SpendLimitError, match="hours of the run"):
         connect(seconds_left=lambda: 0.0).code()
     line = connect("rate_limit_seconds", seconds_left=lambda: 30.0, manners=Manners(asked_seconds=60))
-    with pytest.raises(SpendLimitError, match="--max-hours"):
+    with pytest.raises(SpendLimitError, match="hours of the run"):
         line.code()
     assert line.waits == []
 
