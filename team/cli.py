@@ -186,6 +186,28 @@ def data_import(
     import_source(source, table, target, skip_bad=skip_bad)
 
 
+@app.command("scripted-model")
+def scripted_model(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1, 0 for a free one.")] = 0,
+    answers: Annotated[
+        Path | None, typer.Option(help="Replay these JSON lines instead of playing the roles.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn where several answers would do.")] = 0,
+    fault_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that meet a fault.")] = 0.0,
+    fault_seed: Annotated[int, typer.Option(min=0, help="Of which requests meet which fault.")] = 0,
+    faults: Annotated[str | None, typer.Option(help="Kinds, with commas between them [default: all]")] = None,
+    retry_after: Annotated[int, typer.Option(min=0, help="Seconds that a 429 asks a client to wait.")] = 1,
+    hang: Annotated[float, typer.Option(min=0, help="Seconds that a fault `timeout` says nothing.")] = 600.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a scripted model over HTTP, for rehearsals: it plays all roles, costs nothing and thinks nothing."""
+    from team.scripted.serving import serve_scripted
+
+    raise typer.Exit(
+        serve_scripted(port, answers, seed, fault_rate, fault_seed, faults, retry_after, hang, as_json=as_json)
+    )
+
+
 person_cli.add_to(app)
 
 
