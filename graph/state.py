@@ -55,6 +55,7 @@ class State(TypedDict, total=False):
     crowding: Crowding
     feedback: str
     repairs: int
+    stand_ins: tuple[str, ...]
     verdict: Verdict | None
     failure: tuple[str, str] | None
     smoke: TrialOutcome | None

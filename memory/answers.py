@@ -27,7 +27,8 @@ _LEFT_OUT = re.compile(
     r"|\s*(?:#|//).*(?:\.{3}|…)\s*"  # or ends with one
     r"|\s*(?:#|//)\W*(?:the )?(?:rest|remainder) of\b.*"
     r"|\s*(?:#|//).*\b(?:unchanged|as before|the same as|(?:stays?|remains?) the same|omitted|no changes?"
-    r"|(?:existing|previous|remaining|original|other) (?:code|lines|methods|imports|functions|classes|definitions))\b.*",
+    r"|(?:existing|previous|remaining|original|other) "
+    r"(?:code|lines|methods|imports|functions|classes|definitions))\b.*",
     re.IGNORECASE,
 )
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
