@@ -65,7 +65,7 @@ class ModelCoder:
 
     def _stand_in(self, idea: Idea, knowledge: Knowledge, feedback: str, why: str) -> str:
         if not (idea.techniques or idea.removed or idea.knobs):
-            self._desk.stand_ins.add(f"the coder's model made no edit, and nobody can stand in for an own idea: {why}")
+            self._desk.say(f"the coder's model made no edit, and nobody can stand in for an own idea: {why}")
             raise RoleError(f"no edit came of the idea: {why}")
         after = self._offline.edit(idea, knowledge, "")
         if feedback and after == knowledge.source(idea.number):

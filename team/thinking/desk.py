@@ -5,8 +5,6 @@ It decides nothing and holds no prompt. What is filed is bounded and free of the
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,9 +13,11 @@ from pydantic import BaseModel
 from evaluation_locked.trial import TrialCancelled
 from graph.roles import RoleError, StandIns
 from team.model.access import ModelError, SpendLimitError
+from team.model.scrub import Scrubber
+from team.model.settings import read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from graph.run_folder import RunFolder
     from team.model.access import ModelAccess, Turn
@@ -27,9 +27,6 @@ T = TypeVar("T", bound=BaseModel)
 
 MAX_FILE_CHARACTERS = 120_000
 MAX_REASON_CHARACTERS = 240
-_SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-_SECRET_FORMS = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|lsv2)[-_][A-Za-z0-9_-]{12,}|\bBearer\s+\S{8,}|\bAIza\S{20,}")
-_MIN_SECRET_LENGTH = 8
 
 
 class Desk:
@@ -50,6 +47,7 @@ class Desk:
         self._folder = folder
         self._cancel = cancel or threading.Event()
         self._limit = ""
+        self._scrubber = Scrubber(read_key(role) for role in access.settings.roles.values())
 
     def spent(self) -> str:
         """Return which limit ended the use of models, as a sentence; empty while none did."""
@@ -87,8 +85,11 @@ class Desk:
 
     def hand_over(self, role: RoleName, why: object) -> None:
         """Note that the offline team takes this turn."""
-        words = " ".join(without_secrets(str(why)).split())[:MAX_REASON_CHARACTERS]
-        self.stand_ins.add(f"the offline {role} took the turn: {words}")
+        self.say(f"the offline {role} took the turn: {why}")
+
+    def say(self, sentence: str) -> None:
+        """Note a sentence on how a turn was taken."""
+        self.stand_ins.add(self._scrubber.sentence(sentence, MAX_REASON_CHARACTERS))
 
     def _check(self) -> None:
         if self._cancel.is_set():
@@ -109,15 +110,7 @@ class Desk:
         before = [*self._folder.trials.glob(f"{trial:04d}-*/llm/*.txt"), *place.glob("*.txt")]
         parts = [*((turn.kind, turn.text) for turn in turns), ("answer", answer)]
         text = "".join(f"=== {kind} ===\n{_bounded(part)}\n\n" for kind, part in parts)
-        (place / f"{len(before) + 1:02d}-{role}.txt").write_text(without_secrets(text), encoding="utf-8")
-
-
-def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return `text` with values of the environment's keys, and whatever has a key's form, blacked out."""
-    for name, value in environment.items():
-        if len(value) >= _MIN_SECRET_LENGTH and _SECRET_NAMES.search(name):
-            text = text.replace(value, "[secret]")
-    return _SECRET_FORMS.sub("[secret]", text)
+        (place / f"{len(before) + 1:02d}-{role}.txt").write_text(self._scrubber.clean(text), encoding="utf-8")
 
 
 def limit_ends_the_run(error: ModelError) -> None:

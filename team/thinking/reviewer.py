@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_REASONS, MAX_REASON, MAX_DIFF = 6, 400, 40_000
 
 
-class Opinion(BaseModel):
+class ReviewerAnswer(BaseModel):
     """What the reviewer thinks of a change."""
 
     model_config = ConfigDict(extra="forbid")
@@ -68,7 +68,7 @@ class ModelReviewer:
             ),
         )
         try:
-            opinion = self._desk.answer("reviewer", idea.number, turns, Opinion)
+            opinion = self._desk.answer("reviewer", idea.number, turns, ReviewerAnswer)
         except ModelError as error:
             self._desk.hand_over("reviewer", error)
             return static

@@ -54,7 +54,7 @@ class Proposal(BaseModel):
     conflicts: list[str]
 
 
-class Proposals(BaseModel):
+class ScoutAnswer(BaseModel):
     """What the scout proposes, best first."""
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +91,7 @@ class ModelScout:
         why: object = ""
         for _ in range(MAX_ANSWERS):
             try:
-                answer = self._desk.answer("scout", plan.number, turns, Proposals)
+                answer = self._desk.answer("scout", plan.number, turns, ScoutAnswer)
             except ModelError as error:
                 why = error
                 break
@@ -107,7 +107,7 @@ class ModelScout:
         try:
             ideas = list(self._offline.propose(plan, knowledge))
         except RoleError as error:
-            self._desk.stand_ins.add(f"the scout's model proposed nothing that can be tried: {why}"[:MAX_HYPOTHESIS])
+            self._desk.say(f"the scout's model proposed nothing that can be tried: {why}")
             raise RoleError(f"{error}; and the scout's model has no proposal: {why}") from error
         self._desk.hand_over("scout", why)
         return ideas

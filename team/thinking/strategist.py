@@ -36,7 +36,7 @@ MAX_WHY = 300
 EVIDENCE_WORDS = {2: "measured on this task", 1: "plausible", 0: "neutral", -1: "risky"}
 
 
-class _Choice(BaseModel):
+class StrategistAnswer(BaseModel):
     """The number of one line, and why."""
 
     model_config = ConfigDict(extra="forbid")
@@ -236,10 +236,12 @@ def _least_tried(number: int, options: Sequence[Option], knowledge: Knowledge) -
     return Plan(number=number, mode="explore", parent=option.parent, axis=option.axis, why=why)
 
 
-def _choice_of(n: int) -> type[_Choice]:
+def _choice_of(n: int) -> type[StrategistAnswer]:
     """Return the schema of an answer that names one of `n` lines; another number is a fault that the model is told."""
     numbers: Any = Literal[tuple(range(1, n + 1))]
-    return create_model("Choice", __base__=_Choice, __doc__=_Choice.__doc__, option=(numbers, ...))
+    return create_model(
+        "StrategistAnswer", __base__=StrategistAnswer, __doc__=StrategistAnswer.__doc__, option=(numbers, ...)
+    )
 
 
 def _one_line(text: str) -> str:
