@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from team import person_cli
-from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
+from team.options import (
+    BaseUrlOption,
+    JsonOption,
+    ListByDefault,
+    MaxCostOption,
+    MaxTokensOption,
+    ModelOption,
+    RunArgument,
+    RunsOption,
+    TeamFileOption,
+)
 
 SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
 
@@ -55,6 +65,11 @@ def run(
     approve: Annotated[
         bool, typer.Option("--approve", help="Ask before a changed file is trained, with the change shown.")
     ] = False,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    team_file: TeamFileOption = None,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -62,6 +77,7 @@ def run(
 
     Ctrl-C stops it cleanly; `team resume` goes on.
     """
+    from team.casting import TeamOptions
     from team.running import RunOptions, start
 
     options = RunOptions(
@@ -77,6 +93,7 @@ def run(
         threads=threads,
         sandboxed=not unsafe_no_sandbox,
         approve=approve,
+        team=TeamOptions(model, base_url, team_file, max_cost, max_tokens),
         runs=runs,
     )
     raise typer.Exit(start(options, as_json=as_json))
@@ -90,13 +107,20 @@ def resume(
     approve: Annotated[
         bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
     ] = None,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    team_file: TeamFileOption = None,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was interrupted, or give a finished one more trials."""
+    from team.casting import TeamOptions
     from team.running import resume_run
 
-    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, as_json=as_json))
+    team = TeamOptions(model, base_url, team_file, max_cost, max_tokens)
+    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, team=team, as_json=as_json))
 
 
 @app.command()

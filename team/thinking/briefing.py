@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from memory.records import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from memory.history import History
     from memory.knowledge import Knowledge
+    from memory.person import Wish
     from memory.records import TrialRecord
 
 BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS = 5, 6, 8
@@ -62,10 +63,9 @@ def trial_line(history: History, trial: TrialRecord) -> str:
     return f"{trial.number} {trial.idea.mode} {trial.idea.axis}{origin}: {title}: {outcome}{figure}{reason}"
 
 
-def wish_text(knowledge: Knowledge) -> str:
-    """Return what the person who runs the team wishes for, empty where there is no wish."""
-    wishes = [str(getattr(wish, "text", wish)) for wish in getattr(knowledge, "wishes", ()) or ()]
-    return f"The person who runs the team wishes: {_cut(' / '.join(wishes), MAX_WISH)}" if wishes else ""
+def wish_text(wishes: Sequence[Wish]) -> str:
+    """Return the first of some wishes of the person who runs the team, empty where there is none; the others wait."""
+    return f"The person who runs the team wishes: {_cut(wishes[0].text, MAX_WISH)}" if wishes else ""
 
 
 def axis_gains(history: History, axis: str) -> list[float]:

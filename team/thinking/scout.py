@@ -114,7 +114,7 @@ class ModelScout:
 
     def _question(self, plan: Plan, known: Sequence[Idea], knowledge: Knowledge) -> str:
         assert plan.parent is not None
-        wish = wish_text(knowledge)
+        wish = wish_text([wish for wish in knowledge.wishes if wish.k in plan.wishes])
         near = knowledge.ideas.nearest(f"{plan.mode} {AXES.get(plan.axis, '')} {plan.why}", 3)
         values = knobs(knowledge.source(plan.parent))
         return render(

@@ -82,6 +82,7 @@ class ModelStrategist:
                 raise  # what the playbook has not, a model may think of; but not without a champion
         if usual is not None and usual.mode in ("baseline", "replicate"):
             return usual
+        wishes = knowledge.wishes[:1]
         options, plateau = open_options(number, knowledge)
         turns = (
             Turn("system", render("strategist.system", brief=knowledge.brief.strip())),
@@ -91,7 +92,7 @@ class ModelStrategist:
                     "strategist.plan",
                     history=history_text(knowledge),
                     plateau=plateau,
-                    wish=wish_text(knowledge),
+                    wish=wish_text(wishes),
                     number=number,
                     options="\n".join(_numbered(options, usual, knowledge)),
                 ),
@@ -111,6 +112,7 @@ class ModelStrategist:
             axis=chosen.axis,
             also_from=chosen.also_from,
             forced=bool(plateau),
+            wishes=tuple(wish.k for wish in wishes),
             why=_one_line(choice.why),
         )
 
@@ -127,7 +129,7 @@ class ModelStrategist:
                 render(
                     "strategist.choose",
                     history=history_text(knowledge),
-                    wish=wish_text(knowledge),
+                    wish=wish_text([wish for wish in knowledge.wishes if wish.k in plan.wishes]),
                     number=plan.number,
                     plan=f"{plan.mode} on {plan.axis} of trial {plan.parent}",
                     proposals="\n".join(lines),
