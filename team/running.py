@@ -85,7 +85,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         models=_models(settings),
     )
     folder = create_run(options.runs, config, seed_folder)
-    return _drive(folder, config, settings, as_json=as_json)
+    return _drive(folder, folder.read_config(), settings, as_json=as_json)  # with what `create_run` added
 
 
 def resume_run(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from team.thinking.desk import Desk
 
 MAX_ANSWERS = 4  # to one question, before the offline coder takes the turn
+SAME_AGAIN = "it makes the very file that cannot be trained: change what was wrong with it"
 MAX_ANSWER_CHARACTERS, MAX_FEEDBACK, MAX_DIFF = 40_000, 6_000, 24_000
 
 
@@ -44,8 +45,9 @@ class ModelCoder:
             Turn("system", render("coder.system", brief=knowledge.brief.strip())),
             Turn("user", _question(idea, source, knowledge)),
         ]
-        if feedback:
-            diff = _bounded(unified_diff(source, knowledge.source(idea.number)), MAX_DIFF)
+        failed = knowledge.source(idea.number) if feedback else None
+        if failed is not None:
+            diff = _bounded(unified_diff(source, failed), MAX_DIFF)
             turns.append(Turn("user", render("coder.feedback", diff=diff, feedback=_bounded(feedback, MAX_FEEDBACK))))
         why = ""
         repair: list[Turn] = []
@@ -56,7 +58,12 @@ class ModelCoder:
                 why = str(error)
                 break
             try:
-                return apply_answer(source, answer)
+                after = apply_answer(source, answer)
+                if after != failed:
+                    return after
+                if why == SAME_AGAIN:
+                    break
+                why = SAME_AGAIN
             except EditError as error:
                 why = str(error)
             fault = render("coder.repair", fault=_bounded(why, MAX_FEEDBACK))
