@@ -32,6 +32,7 @@ _LEFT_OUT = re.compile(
     re.IGNORECASE,
 )
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
+_NUMBERED = re.compile(r"^ *\d+ \| ", re.MULTILINE)
 _MAX_FENCES = 24
 _KNOWN_NAMES = {*dir(builtins), "__file__", "__annotations__"}
 
@@ -47,6 +48,15 @@ def apply_answer(source: str, answer: str) -> str:
             or changes nothing; the message says which lines are meant, for whoever wrote the answer.
     """
     text = answer.replace("\r\n", "\n").replace("\r", "\n").translate(_INVISIBLE)
+    try:
+        return _applied(source, text)
+    except EditError as error:
+        if _NUMBERED.search(str(error)):
+            raise
+        raise EditError(f"{error}\nthe closest lines of the file are\n{_meant_lines(source, text)}") from error
+
+
+def _applied(source: str, text: str) -> str:
     edits = parse_edits(text)
     if edits:
         for block, edit in enumerate(edits, start=1):
@@ -62,6 +72,15 @@ def apply_answer(source: str, answer: str) -> str:
             "the answer leaves the code as it is: change at least one statement, not only comments or layout"
         )
     return result
+
+
+def _meant_lines(source: str, text: str) -> str:
+    """Return the lines of the file that an answer is about, as far as it repeats or resembles any."""
+    lines = source.split("\n")
+    said = [line.strip("+- \t|0123456789") for line in text.split("\n")]
+    known = {line.strip() for line in lines if lines.count(line) == 1}
+    repeated = [line for line in said if len(line) > 3 and line in known]
+    return closest_lines(lines, [max(repeated or said, key=len)])
 
 
 def _refuse_left_out(source: str, block: int, edit: Edit) -> None:
