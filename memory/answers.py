@@ -33,6 +33,10 @@ _LEFT_OUT = re.compile(
 )
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
 _NUMBERED = re.compile(r"^ *\d+ \| ", re.MULTILINE)
+_SCOPES = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
+    ast.GeneratorExp,
+)  # fmt: skip
 _MAX_FENCES = 24
 _KNOWN_NAMES = {*dir(builtins), "__file__", "__annotations__"}
 
@@ -217,20 +221,28 @@ def _undefined(source: str) -> dict[str, int]:
         if (scope is table or symbol.is_declared_global())
         and (symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace())
     }
-    loose = (
-        {
-            symbol.get_name()
-            for scope in scopes
-            for symbol in scope.get_symbols()
-            if symbol.is_referenced() and (symbol.is_global() or scope is table)
-        }
-        - bound
-        - _KNOWN_NAMES
-    )
+    loose = {
+        (symbol.get_name(), 0 if scope is table else scope.get_lineno())
+        for scope in scopes
+        for symbol in scope.get_symbols()
+        if symbol.is_referenced() and (symbol.is_global() or scope is table)
+        if symbol.get_name() not in bound and symbol.get_name() not in _KNOWN_NAMES
+    }
     if not loose:
         return {}
-    reads = [node for node in ast.walk(_parse(source)) if isinstance(node, ast.Name) and node.id in loose]
-    return {node.id: node.lineno for node in sorted(reads, key=lambda node: -node.lineno)}
+    lines: dict[str, list[int]] = {name: [] for name, _ in loose}
+    for name, line, scope_line in _reads(_parse(source), 0):
+        if (name, scope_line) in loose:
+            lines[name].append(line)
+    return {name: min(found, default=1) for name, found in lines.items()}
+
+
+def _reads(node: ast.AST, scope_line: int) -> Iterator[tuple[str, int, int]]:
+    """Yield the names that are read, each with its line and that of the scope that reads it, as symtable has them."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Name):
+            yield child.id, child.lineno, scope_line
+        yield from _reads(child, child.lineno if isinstance(child, _SCOPES) else scope_line)
 
 
 def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
