@@ -76,7 +76,7 @@ class ModelScout:
         Raises:
             RoleError: Neither the model nor the playbook has one.
         """
-        if plan.mode in SETTLED_BY_CODE:
+        if plan.changes or plan.mode in SETTLED_BY_CODE:
             return self._offline.propose(plan, knowledge)
         assert plan.parent is not None
         known = [

@@ -17,7 +17,7 @@ from graph.state import Plan
 from memory.records import AXES
 from team.model.access import ModelError, Turn
 from team.offline.moves import moves
-from team.offline.strategist import PLATEAU_ROUNDS
+from team.offline.strategist import OfflineStrategist
 from team.thinking.briefing import axis_gains, history_text, wish_text
 from team.thinking.desk import limit_ends_the_run
 from team.thinking.prompts import render
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from team.thinking.desk import Desk
 
 MAX_OPTIONS = 24
+PLATEAU_ROUNDS = OfflineStrategist.plateau_rounds
 MEASURED_MOVES = 2  # moves whose crowding stands for an option's
 MAX_WHY = 300
 EVIDENCE_WORDS = {2: "measured on this task", 1: "plausible", 0: "neutral", -1: "risky"}
@@ -47,18 +48,24 @@ class StrategistAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that the next trial may do; `ideas` are the known moves that would carry it out."""
+    """One thing that the next trial may do.
+
+    Attributes:
+        changes: Of a step of several, as the figures put it together; empty where the scout proposes.
+        ideas: Known moves that would carry it out.
+    """
 
     mode: Mode
     parent: int
     axis: Axis
     also_from: tuple[int, ...] = ()
+    changes: tuple[str, ...] = ()
     ideas: tuple[Idea, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells options apart."""
-        return (self.mode, self.parent, self.axis, self.also_from)
+        return (self.mode, self.parent, self.axis, self.changes)
 
 
 class ModelStrategist:
@@ -83,7 +90,7 @@ class ModelStrategist:
         if usual is not None and usual.mode in ("baseline", "replicate"):
             return usual
         wishes = knowledge.wishes[:1]
-        options, plateau = open_options(number, knowledge)
+        options, plateau = open_options(number, usual, knowledge)
         turns = (
             Turn("system", render("strategist.system", brief=knowledge.brief.strip())),
             Turn(
@@ -111,6 +118,7 @@ class ModelStrategist:
             parent=chosen.parent,
             axis=chosen.axis,
             also_from=chosen.also_from,
+            changes=chosen.changes,
             forced=bool(plateau),
             wishes=tuple(wish.k for wish in wishes),
             why=_one_line(choice.why),
@@ -140,14 +148,13 @@ class ModelStrategist:
             return self._desk.answer("strategist", plan.number, turns, _choice_of(len(proposals))).option - 1
         except ModelError as error:
             self._desk.hand_over("strategist", error)
-        if all(idea.techniques for idea, _ in proposals):
             return self._offline.choose(plan, proposals, knowledge)
-        return min(range(len(proposals)), key=lambda i: (proposals[i][1].text or 0.0, i))
 
 
-def open_options(number: int, knowledge: Knowledge) -> tuple[list[Option], str]:
+def open_options(number: int, usual: Plan | None, knowledge: Knowledge) -> tuple[list[Option], str]:
     """Return what trial `number` may do, at most MAX_OPTIONS, and the plateau's words where there is one.
 
+    A step of several changes is open where it is what the figures alone would choose, `usual`.
     On a plateau, what filled its last rounds is not open, and the best trial that was not kept is a parent too.
     """
     history = knowledge.history
@@ -172,14 +179,14 @@ def open_options(number: int, knowledge: Knowledge) -> tuple[list[Option], str]:
             known = found.get(option.key)
             found[option.key] = option if known is None else replace(known, ideas=(*known.ideas, *option.ideas))
     options = [option for option in found.values() if (option.mode, option.axis) != worn]
-    # Combinations are many and alike: they come last, so that the cut takes them and not an axis.
-    options.sort(key=lambda option: (option.parent != champion.number, option.mode == "combine"))
+    if usual is not None and usual.changes and usual.parent is not None:
+        options.insert(0, Option(usual.mode, usual.parent, usual.axis, usual.also_from, usual.changes))
     return options[:MAX_OPTIONS], words
 
 
 def _options_of(parent: int, number: int, knowledge: Knowledge) -> Iterator[Option]:
     for idea in moves(parent, number, knowledge):
-        yield Option(idea.mode, parent, idea.axis, idea.also_from, (idea,))
+        yield Option(idea.mode, parent, idea.axis, ideas=(idea,))
     for axis in AXES:  # where the playbook has nothing left, an idea of one's own may
         yield Option("explore", parent, axis)  # type: ignore[arg-type]
     yield Option("simplify", parent, "-")
@@ -199,15 +206,15 @@ def _numbered(options: Sequence[Option], usual: Plan | None, knowledge: Knowledg
     crowding: dict[object, str] = {}
     for i, option in enumerate(options, start=1):
         axis = f" {option.axis} ({AXES[option.axis]})" if option.axis in AXES else ""
-        joined = f" joining trials {' and '.join(map(str, option.also_from))}" if option.also_from else ""
+        joined = f" in one step ({', '.join(option.changes)})" if option.changes else ""
         parts = [f"{i}. {option.mode}{axis} of trial {option.parent}{joined}: {_prospect(option, knowledge)}"]
         if option.ideas:
-            kind = (option.mode, option.axis, option.also_from)  # its text does not hang on the parent
+            kind = (option.mode, option.axis)  # its text does not hang on the parent
             if kind not in crowding:
                 near = [knowledge.crowding_before(idea).text or 0.0 for idea in option.ideas[:MEASURED_MOVES]]
                 crowding[kind] = _shown(sum(near) / len(near))
             parts.append(f"crowding {crowding[kind]}")
-        if usual is not None and option.key == (usual.mode, usual.parent, usual.axis, usual.also_from):
+        if usual is not None and option.key == (usual.mode, usual.parent, usual.axis, usual.changes):
             parts.append("what the figures alone would choose")
         yield "; ".join(parts)
 
@@ -216,7 +223,9 @@ def _prospect(option: Option, knowledge: Knowledge) -> str:
     """Return what an option promises: known techniques with their evidence, and what its axis gained in this run."""
     known = [knowledge.techniques[t] for idea in option.ideas for t in idea.techniques if t in knowledge.techniques]
     words = "an idea of one's own"
-    if option.mode == "simplify":
+    if option.changes:
+        words = "several changes that should add up"
+    elif option.mode == "simplify":
         words = "take something out; at no difference the simpler file wins"
     elif option.mode == "ablate":
         words = f"{len(option.ideas)} earlier additions can be taken out"

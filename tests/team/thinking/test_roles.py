@@ -96,7 +96,7 @@ def test_the_scout_names_known_techniques_by_id_and_marks_its_own(
     said.answers["scout"] = [
         {
             "proposals": [
-                proposal(technique="clamp-zero", title="my title", source="arXiv:0000.00000"),
+                proposal(technique="element-bias", title="my title", source="arXiv:0000.00000"),
                 proposal(title="Ordered pools", hypothesis="Rank atoms first.", source="arXiv:9999.12345"),
                 proposal(title="Two heads", hypothesis="One for each half.", source="own", cost="5 % a step"),
                 proposal(technique="no-such-thing"),
@@ -104,13 +104,13 @@ def test_the_scout_names_known_techniques_by_id_and_marks_its_own(
         }
     ]
     first, second, third = team.scout.propose(PLAN, known)
-    technique = known.techniques["clamp-zero"]
-    assert (first.title, first.source, first.techniques) == (technique.title, technique.source, ("clamp-zero",))
+    technique = known.techniques["element-bias"]
+    assert (first.title, first.source, first.techniques) == (technique.title, technique.source, ("element-bias",))
     assert second.source == "own; cites arXiv:9999.12345, unchecked" and second.techniques == ()
     assert third.source == "own" and "Cost: 5 % a step" in third.hypothesis
     assert {idea.proposed_by for idea in (first, second, third)} == {"scout scripted"}
     asked = said.asked[0].last
-    assert "- clamp-zero (open): " in asked and asked.count("(open)") <= 12
+    assert "- element-bias (open): " in asked and asked.count("(open)") <= 12
     assert all(known.techniques[line[2:].split(" ")[0]].axis == "A5" for line in asked.split("\n") if "(open):" in line)
 
 
@@ -151,7 +151,7 @@ def test_the_coder_is_shown_a_tested_edit_and_what_crashed(
     team: Team, said: Said, knowledge: Callable[..., Knowledge], tmp_path: Path
 ) -> None:
     known = knowledge()
-    edit = known.techniques["clamp-zero"]
+    edit = known.techniques["element-bias"]
     idea = Idea(number=2, mode="explore", axis="A5", title=edit.title, techniques=(edit.id,), parent=0)
     said.answers["coder"] = ["nothing", block("GRADIENT_NORM = 2.0", "GRADIENT_NORM = 1.0")]
     folder = tmp_path / "trials" / "0002-x"
@@ -167,7 +167,7 @@ def test_without_an_edit_the_playbook_stands_in_and_an_own_idea_ends(
     team: Team, said: Said, knowledge: Callable[..., Knowledge]
 ) -> None:
     known = knowledge()
-    edit = known.techniques["clamp-zero"]
+    edit = known.techniques["element-bias"]
     idea = Idea(number=2, mode="explore", axis="A5", title=edit.title, techniques=(edit.id,), parent=0)
     assert edit.edits[0].replace in team.coder.edit(idea, known, "")
     assert team.stand_ins.take()[0].startswith("the offline coder took the turn: ")
@@ -228,7 +228,7 @@ def test_what_is_told_of_a_run_does_not_grow_with_it(
         ]
         again = trial(n, 0.51, "replicate", mode="replicate", axis="-", title="again", parent=0, code_sha="code-0")
         said.answers["strategist"] = [{"option": 1, "why": "x"}]
-        said.answers["scout"] = [{"proposals": [proposal(technique="clamp-zero")]}]
+        said.answers["scout"] = [{"proposals": [proposal(technique="element-bias")]}]
         said.asked.clear()
         known = knowledge(BASELINE, AGAIN, *lost, again)
         team.strategist.plan(n + 1, known)
