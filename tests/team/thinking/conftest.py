@@ -57,7 +57,7 @@ def said() -> Said:
 
 
 @pytest.fixture
-def team(said: Said, tmp_path: Path) -> Iterator[Team]:
+def thinkers(said: Said, tmp_path: Path) -> Iterator[Team]:
     """Return a team whose models answer what the test put into `said`; one attempt a question."""
     with ScriptedServer(said) as server:
         role = RoleSettings(model="scripted", base_url=server.base_url)
