@@ -73,6 +73,9 @@ STRATEGIES: dict[str, Callable[[World, int], Searcher]] = {
     "ours, five changes": _house(replace(OURS, max_changes=5)),
     "ours, champion only": _house(replace(OURS, other_parents=0)),
     "ours, no crowding": _house(replace(OURS, crowding_cost=0.0), text_view=False),
+    "ours, no noise rule": _house(replace(OURS, luck_rounds=1_000), noise_rule=False),
+    "ours, explore only": _house(replace(OURS, modes=frozenset({"explore"}))),
+    "ours, never learning": _house(replace(OURS, learns=False)),
 }
 
 

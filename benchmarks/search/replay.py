@@ -7,13 +7,12 @@ and luck with seeds both count as luck. Strategist, scout, belief, history and k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from evaluation_locked.keep_rule import KEEP_Z
 from evaluation_locked.scorer import Comparison, Score
 from graph import judging
 from graph.roles import RoleError
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.search.world import World
     from graph.roles import Strategist
     from memory.knowledge import Knowledge
+    from memory.person import Wish
     from memory.techniques import Technique
 
 N_TRAIN = 3800
@@ -113,18 +113,20 @@ class House:
         world: World,
         seed: int,
         *,
-        keep_z: float = KEEP_Z,
+        noise_rule: bool = True,
         text_view: bool = True,
     ):
         self.history = History()
         self.techniques = techniques
         self.n_train = N_TRAIN
         self.seed = seed
+        self.wishes: tuple[Wish, ...] = ()
         self._strategist = strategist
         self._scout = PlaybookScout()
         self._seed_knobs = seed_knobs
         self._by_knob = {t.knob.name: t.id for t in techniques.values() if t.knob is not None}
         self._world = world
+        self._noise_rule = noise_rule
         self._text_view = text_view
         self._residuals: dict[int, np.ndarray] = {}
         self._sets: dict[int, frozenset[str]] = {}
@@ -172,6 +174,8 @@ class House:
         if champion is not None:
             comparison = self._compare([idea.number], history.replicates_of(champion.number))
             decision = judging.decide_on(history, comparison, simpler=lines < champion.code_lines)
+            if not self._noise_rule:
+                decision = replace(decision, kind="keep" if comparison.gain > 0 else "discard")
         outcome = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
         kind = "kept" if idea.mode == "baseline" else "replicate" if decision is None else outcome[decision.kind]
         self._add(

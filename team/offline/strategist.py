@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from memory.history import History
     from memory.knowledge import Knowledge
     from memory.person import Wish
-    from memory.records import Crowding, Idea, TrialRecord
+    from memory.records import Crowding, Idea, Mode, TrialRecord
 
 # Expected gain and its spread, relative to the score, by the playbook's evidence (++, +, 0, ?). Element-pair edges and
 # space groups each gained 2-3 % of the score in the journal of arXiv 2606.29717; most other changes gained nothing.
@@ -41,6 +41,7 @@ PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
 LOOKED_AT = 8  # best offers under the draw whose crowding is measured
+UNHEARD = 1e3  # a noise under which no trial says anything
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
 
 
@@ -54,6 +55,8 @@ class OfflineStrategist:
         crowding_cost: Log score that a proposal loses for being a duplicate in words; nothing below half crowded.
         plateau_rounds: Rounds without a keep after which the worn mode and axis are closed.
         luck_rounds: Rounds without a keep after which a champion that was trained once is trained again.
+        modes: Kinds of step that it may take beside baseline and replicate.
+        learns: Whether trials move what it believes; without, the literature alone speaks (for the search benchmark).
     """
 
     max_changes: int = 3
@@ -61,6 +64,8 @@ class OfflineStrategist:
     crowding_cost: float = 0.03
     plateau_rounds: int = 5
     luck_rounds: int = 3
+    modes: frozenset[Mode] = frozenset({"explore", "refine", "combine", "ablate", "simplify"})
+    learns: bool = True
 
     def plan(self, number: int, knowledge: Knowledge) -> Plan:
         """Return the plan of trial `number`.
@@ -83,7 +88,7 @@ class OfflineStrategist:
 
     def choose(self, plan: Plan, proposals: Sequence[tuple[Idea, Crowding]], knowledge: Knowledge) -> int:
         """Return the position of the proposal with the best draw, less what crowding costs."""
-        drawn = _draw(_belief(knowledge), plan.number, knowledge)
+        drawn = _draw(self._belief(knowledge), plan.number, knowledge)
 
         worths = [_worth(idea, drawn) - self._cost(crowding) for idea, crowding in proposals]
         left = [idea for idea, _ in proposals]
@@ -125,7 +130,7 @@ class OfflineStrategist:
         return Plan(number=number, mode="replicate", parent=parent, axis="-", why=why, wishes=(wish.k,))
 
     def _search(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan:
-        belief = _belief(knowledge)
+        belief = self._belief(knowledge)
         drawn = _draw(belief, number, knowledge)
         rng = _rng(number, knowledge, "parents")
         offers: list[tuple[float, Idea]] = []
@@ -139,6 +144,7 @@ class OfflineStrategist:
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
             joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
             offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
+        offers = [offer for offer in offers if offer[1].mode in self.modes]
         history = knowledge.history
         forced = told = ""
         plateau = history.rounds_since_keep >= self.plateau_rounds
@@ -176,6 +182,32 @@ class OfflineStrategist:
             why=f"{told}{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
         )
+
+    def _belief(self, knowledge: Knowledge) -> Belief:
+        """Return what the trials so far say of every change that the playbook offers."""
+        techniques = knowledge.techniques
+        by_knob = {technique.knob.name: technique for technique in techniques.values() if technique.knob is not None}
+
+        def prior(key: str) -> Prior:
+            if key in techniques:
+                technique = techniques[key]
+                if technique.knob is not None:
+                    return Prior(0.0, KNOB_SPREAD / 2, technique.axis)
+                mean, spread = PRIOR[technique.evidence if knowledge.n_train >= technique.min_crystals else -1]
+                return Prior(mean - TIME_COST * math.log2(technique.time_factor), spread, technique.axis)
+            knob = by_knob.get(key.partition("=")[0])
+            if knob is not None:
+                return Prior(0.5 * PRIOR[knob.evidence][0], KNOB_SPREAD, knob.axis)
+            if key.startswith("trial "):
+                return Prior(*PRIOR[0], knowledge.history.trials[int(key[6:])].idea.axis)
+            return Prior(*PRIOR[0], "-")
+
+        keys = [key for key, technique in techniques.items() if technique.knob is None]
+        for technique in techniques.values():
+            if technique.knob is not None:
+                keys += [technique.id, *(f"{technique.knob.name}={value!r}" for value in technique.knob.values)]
+        seed_noise = _seed_noise(knowledge.history) if self.learns else UNHEARD
+        return Belief(knowledge.history, keys, prior, seed_noise)
 
     def _parents(self, champion: TrialRecord, knowledge: Knowledge, belief: Belief) -> list[int]:
         """Return the champion, and the files beside it that are most probably as good."""
@@ -219,32 +251,6 @@ def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge:
     """Join the removals that the draw calls no loss; None where there are not two."""
     removals = [idea for idea in singles if idea.removed and _worth(idea, drawn) > 0]
     return join(removals, knowledge) if len(removals) > 1 else None
-
-
-def _belief(knowledge: Knowledge) -> Belief:
-    """Return what the trials so far say of every change that the playbook offers."""
-    techniques = knowledge.techniques
-    by_knob = {technique.knob.name: technique for technique in techniques.values() if technique.knob is not None}
-
-    def prior(key: str) -> Prior:
-        if key in techniques:
-            technique = techniques[key]
-            if technique.knob is not None:
-                return Prior(0.0, KNOB_SPREAD / 2, technique.axis)
-            mean, spread = PRIOR[technique.evidence if knowledge.n_train >= technique.min_crystals else -1]
-            return Prior(mean - TIME_COST * math.log2(technique.time_factor), spread, technique.axis)
-        knob = by_knob.get(key.partition("=")[0])
-        if knob is not None:
-            return Prior(0.5 * PRIOR[knob.evidence][0], KNOB_SPREAD, knob.axis)
-        if key.startswith("trial "):
-            return Prior(*PRIOR[0], knowledge.history.trials[int(key[6:])].idea.axis)
-        return Prior(*PRIOR[0], "-")
-
-    keys = [key for key, technique in techniques.items() if technique.knob is None]
-    for technique in techniques.values():
-        if technique.knob is not None:
-            keys += [technique.id, *(f"{technique.knob.name}={value!r}" for value in technique.knob.values)]
-    return Belief(knowledge.history, keys, prior, _seed_noise(knowledge.history))
 
 
 def _seed_noise(history: History) -> float:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Team = Callable[..., subprocess.CompletedProcess[str]]
 
+pytestmark = pytest.mark.timeout(900)  # a dozen processes a test, each of which imports what a run needs
+
 EDIT = """<<<<<<< SEARCH
     predictions = features(task.finish_training()) @ weights
 =======
