@@ -86,6 +86,7 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
         smoke_seconds=smoke.seconds if smoke else 0.0,
         overhead_seconds=round(max(0.0, time.time() - state["started_at"] - paid), 3),
         peak_memory_gib=outcome.peak_memory_gib if outcome else 0.0,
+        stand_ins=tuple(state.get("stand_ins", ())),
         started_at=datetime.fromtimestamp(state["started_at"], UTC).isoformat(timespec="seconds"),
     )
 

@@ -61,6 +61,11 @@ def build(checkpointer: BaseCheckpointSaver[str] | None = None) -> CompiledState
     return graph.compile(checkpointer=checkpointer, name="crystal research team")
 
 
+def studio() -> CompiledStateGraph[State, Context, State, State]:
+    """Return the state machine for LangGraph's studio, which `langgraph.json` names; it opens it without a run."""
+    return build()
+
+
 @contextlib.contextmanager
 def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
     """Open the run's checkpoint database; only the types of our own state are ever rebuilt from it."""

@@ -24,16 +24,18 @@ from memory.idea_graph import idea_graph, write_graphml
 from memory.records import Crowding, Idea, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from evaluation_locked.trial import Phase
+    from graph.context import NodeName
 
 
-MAX_REPAIRS = 2
 SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
 LOG_TAIL_LINES = 30
 MIN_PREDICT_SECONDS, PREDICT_FACTOR = 5.0, 3.0  # what a trial may take to predict, against what the seed took
+
+ROLE_OF = {"strategise": "strategist", "scout": "scout", "choose": "strategist", "code": "coder", "review": "reviewer"}
 
 Update = dict[str, Any]
 
@@ -43,7 +45,7 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
     context = runtime.context
     history = context.knowledge.history
     number = history.next_number
-    context.listen(Event("node", number, node="strategise"))
+    context.listen(_turn(context, number, "strategise"))
     fresh: Update = {
         "number": number,
         "started_at": time.time(),
@@ -54,6 +56,7 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         "crowding": Crowding(),
         "feedback": "",
         "repairs": 0,
+        "stand_ins": (),
         "verdict": None,
         "failure": None,
         "smoke": None,
@@ -65,7 +68,7 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         "stop": "",
     }
     trained = sum(trial.status != "not run" for trial in history.trials.values())
-    if spent := context.budget.spent(trained, len(history.trials) - trained):
+    if spent := context.budget.spent(trained, len(history.trials) - trained) or context.team.spent():
         return fresh | {"stop": spent}
     plan = person.take_own_idea(number, context)
     if plan is None:
@@ -74,7 +77,7 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         except RoleError as error:
             return fresh | {"stop": str(error)}
         person.take_wishes(plan, context)
-    return fresh | {"plan": plan}
+    return fresh | {"plan": plan} | _stand_ins(context, fresh, number)
 
 
 def scout(state: State, runtime: Runtime[Context]) -> Update:
@@ -84,19 +87,19 @@ def scout(state: State, runtime: Runtime[Context]) -> Update:
     own = context.knowledge.own_idea(plan.number) if plan.own_idea is not None else None
     if own is not None:
         return {"proposals": (person.as_idea(plan, own, context.knowledge),)}
-    context.listen(Event("node", plan.number, node="scout"))
+    context.listen(_turn(context, plan.number, "scout"))
     try:
-        proposals = tuple(context.team.scout.propose(plan, context.knowledge))
+        update: Update = {"proposals": tuple(context.team.scout.propose(plan, context.knowledge))}
     except RoleError as error:
-        return {"proposals": (), "failure": ("rejected", str(error))}
-    return {"proposals": proposals}
+        update = {"proposals": (), "failure": ("rejected", str(error))}
+    return update | _stand_ins(context, state, plan.number)
 
 
 def choose(state: State, runtime: Runtime[Context]) -> Update:
     """Leave out what repeats, measure how crowded each proposal is, and let the strategist pay for one."""
     context, plan, proposals = runtime.context, state["plan"], state["proposals"]
     assert plan is not None
-    context.listen(Event("node", plan.number, node="choose"))
+    context.listen(_turn(context, plan.number, "choose"))
     if not proposals:
         idea = Idea(
             number=plan.number,
@@ -118,13 +121,13 @@ def choose(state: State, runtime: Runtime[Context]) -> Update:
     position = 0 if one else context.team.strategist.choose(plan, measured, context.knowledge)
     idea, crowding = measured[position]
     context.listen(Event("idea", plan.number, idea=idea))
-    return {"idea": idea, "crowding": crowding}
+    return {"idea": idea, "crowding": crowding} | _stand_ins(context, state, plan.number)
 
 
 def code(state: State, runtime: Runtime[Context]) -> Update:
     """Turn the idea into a new train.py in the trial's folder."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="code"))
+    context.listen(_turn(context, idea.number, "code"))
     folder = context.folder.make_trial(idea)
     write_atomically(folder / "idea.json", idea.model_dump_json(indent=1) + "\n")
     before = "" if idea.parent is None else context.knowledge.source(idea.parent)
@@ -135,20 +138,20 @@ def code(state: State, runtime: Runtime[Context]) -> Update:
         reason = state["feedback"].splitlines()[0] if state["feedback"] else str(error)
         if state.get("turn"):  # a person asked for more, and learns why there is none
             reason = f"{reason}; {error}"
-        return {"failure": (kind, reason)}
+        return {"failure": (kind, reason)} | _stand_ins(context, state, idea.number)
     write_atomically(folder / "train.py", after)
     diff = unified_diff(before, after) if before else ""
     write_atomically(folder / "change.diff", diff)
     crowding = state["crowding"]
     if diff:
         crowding = context.knowledge.crowding_before(idea, diff)
-    return {"crowding": crowding, "failure": None}
+    return {"crowding": crowding, "failure": None} | _stand_ins(context, state, idea.number)
 
 
 def review(state: State, runtime: Runtime[Context]) -> Update:
     """Let the reviewer read the change before anything is paid for it."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="review"))
+    context.listen(_turn(context, idea.number, "review"))
     folder = context.folder.make_trial(idea)
     before = None if idea.parent is None else context.knowledge.source(idea.parent)
     after = (folder / "train.py").read_text(encoding="utf-8")
@@ -157,11 +160,11 @@ def review(state: State, runtime: Runtime[Context]) -> Update:
     update: Update = {"verdict": verdict}
     if verdict.kind != "approve":
         update["feedback"] = "; ".join(verdict.reasons)
-        if verdict.kind == "reject" or state["repairs"] >= MAX_REPAIRS:
+        if verdict.kind == "reject" or state["repairs"] >= context.team.repairs:
             update["failure"] = ("rejected", update["feedback"])
         else:
             update["repairs"] = state["repairs"] + 1
-    return update
+    return update | _stand_ins(context, state, idea.number)
 
 
 def smoke(state: State, runtime: Runtime[Context]) -> Update:
@@ -184,7 +187,7 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
         words = _last_words(folder / "smoke")
         first = f"smoke trial: {outcome.message}" + (f" ({words[-1]})" if words else "")
         update["feedback"] = "\n".join([first, *words])
-        if state["repairs"] >= MAX_REPAIRS:
+        if state["repairs"] >= context.team.repairs:
             update["failure"] = ("crashed", first)
         else:
             update["repairs"] = state["repairs"] + 1
@@ -267,6 +270,19 @@ def publish(context: Context) -> None:
         context.folder.champion.mkdir(exist_ok=True)
         write_atomically(context.folder.champion / "train.py", context.knowledge.source(champion.number))
     write_graphml(idea_graph(context.knowledge.history), context.folder.graphml)
+
+
+def _turn(context: Context, number: int, node: NodeName) -> Event:
+    """Return the event that a role's node begins, with who plays the role."""
+    return Event("node", number, node=node, text=context.team.players.get(ROLE_OF[node], ""))
+
+
+def _stand_ins(context: Context, state: Mapping[str, Any], number: int) -> Update:
+    """Return the update that keeps what was said of turns taken over, which is nothing in most rounds."""
+    taken = context.team.stand_ins.take()
+    for sentence in taken:
+        context.listen(Event("note", number, text=sentence))
+    return {"stand_ins": (*state.get("stand_ins", ()), *taken)} if taken else {}
 
 
 def _idea(state: State) -> Idea:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from graph.state import Plan
     from memory.knowledge import Knowledge
@@ -61,12 +61,39 @@ class Reviewer(Protocol):
         """Return the verdict on the change from `before` (None for the baseline) to `after`."""
 
 
+class StandIns:
+    """Sentences on turns that somebody else took than was meant to, kept until the state machine records them."""
+
+    def __init__(self) -> None:
+        self._sentences: list[str] = []
+
+    def add(self, sentence: str) -> None:
+        """Say who took whose turn, and why."""
+        self._sentences.append(sentence)
+
+    def take(self) -> tuple[str, ...]:
+        """Return what was said since the last time, and forget it."""
+        taken, self._sentences = tuple(self._sentences), []
+        return taken
+
+
 @dataclass(frozen=True)
 class Team:
-    """Who plays the roles, and what they call themselves."""
+    """Who plays the roles, and what they call themselves.
+
+    Attributes:
+        repairs: How often a change may be handed back to the coder.
+        players: Who plays a role, by the role's name, where that is worth showing.
+        stand_ins: Where a role says that another took its turn.
+        spent: Why the team can go no further, such as a limit on what its models cost; empty while it can.
+    """
 
     name: str
     strategist: Strategist
     scout: Scout
     coder: Coder
     reviewer: Reviewer
+    repairs: int = 2
+    players: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: StandIns = field(default_factory=StandIns)
+    spent: Callable[[], str] = lambda: ""

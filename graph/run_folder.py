@@ -43,6 +43,7 @@ class RunConfig(Strict):
         n_threads: CPU threads of a trial.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
         embedder: Of the idea memory, chosen once.
+        models: The model that plays a role, by the role's name; the offline team plays the others.
         approve: Whether a person is asked before a changed file is trained.
     """
 
@@ -56,6 +57,7 @@ class RunConfig(Strict):
     n_threads: int = Field(1, ge=1)
     sandboxed: bool = True
     embedder: Literal["local"] = "local"
+    models: dict[str, str] = {}
     approve: bool = False
     created_at: str = ""
     versions: dict[str, str] = {}
@@ -97,7 +99,17 @@ class RunFolder:
             if other != folder:  # the interrupted round had another idea for this number
                 shutil.rmtree(other)
         folder.mkdir(parents=True, exist_ok=True)
+        early = self.exchanges(idea.number)
+        if early.is_dir():
+            (folder / "llm").mkdir(exist_ok=True)
+            for path in early.iterdir():
+                path.replace(folder / "llm" / path.name)
+            early.rmdir()
         return folder
+
+    def exchanges(self, number: int) -> Path:
+        """Return where to write what is said to models for trial `number`; `make_trial` moves it into its folder."""
+        return self.trials / f".{number:04d}-llm"
 
     def source(self, number: int) -> str:
         """Return the train.py of trial `number`."""

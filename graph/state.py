@@ -6,7 +6,7 @@ checkpoint stays a few kilobytes however long the run.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict  # before Python 3.12, schemas for the studio cannot be made of typing's own
 
 from evaluation_locked.keep_rule import Decision
 from evaluation_locked.scorer import Score
@@ -55,6 +55,7 @@ class State(TypedDict, total=False):
     crowding: Crowding
     feedback: str
     repairs: int
+    stand_ins: tuple[str, ...]
     verdict: Verdict | None
     failure: tuple[str, str] | None
     smoke: TrialOutcome | None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _OPEN = re.compile(r"<{7} SEARCH\s*")
 _DIVIDE = re.compile(r"={7}\s*")
 _CLOSE = re.compile(r">{7} REPLACE\s*")
+_NEARLY = re.compile(r"\s*(?:[<>]{4,}\s*(?:search|original|head|replace|updated)?\W*|={5,}\s*)", re.IGNORECASE)
+_NEARLY_OPEN = re.compile(r"\s*<{4,}\s*(?:search|original|head)\W*", re.IGNORECASE)
 
 
 class EditError(ValueError):
@@ -51,7 +53,8 @@ def parse_edits(text: str) -> tuple[Edit, ...]:
         text: An answer of a model or a playbook file; without blocks the result is empty.
 
     Raises:
-        EditError: A block is not closed, has no divider, is opened inside another, or has no line to search for.
+        EditError: A block is not closed, has no divider or two, is opened inside another, has no line to search for, or
+            has a marker that is not written as the form has it.
     """
     edits: list[Edit] = []
     search: list[str] = []
@@ -72,6 +75,17 @@ def parse_edits(text: str) -> tuple[Edit, ...]:
                 raise EditError(f"{block} ends without '<<<<<<< SEARCH' and '=======' before it: write all three")
             edits.append(Edit("\n".join(search), "\n".join(replace)))
             part = "outside"
+        elif part == "replace" and _DIVIDE.fullmatch(line):
+            raise EditError(f"{block} has a second '=======': a block has one SEARCH, one divider and one REPLACE")
+        elif (
+            _NEARLY_OPEN.fullmatch(line)
+            or (part == "search" and _NEARLY.fullmatch(line))
+            or (part == "replace" and _NEARLY.fullmatch(line) and "=" not in line)
+        ):
+            raise EditError(
+                f"{block}: {line!r} is nearly a marker: write '<<<<<<< SEARCH', '=======' and '>>>>>>> REPLACE' "
+                "exactly, each on a line of its own and not indented"
+            )
         elif part == "search":
             search.append(line)
         elif part == "replace":
@@ -93,23 +107,38 @@ def format_edits(edits: Sequence[Edit]) -> str:
 def apply_edits(source: str, edits: Sequence[Edit]) -> str:
     """Return `source` after the edits, each applied to what the one before it left.
 
+    White space at the end of a line does not count, unless it alone tells two places apart.
+
     Raises:
-        EditError: A SEARCH does not match exactly once, or the result does not compile.
+        EditError: A SEARCH does not match exactly once, in `source` or in what earlier edits made of it; two edits
+            stand for the same line; or the result does not compile.
     """
-    lines = source.split("\n")
+    first = source.split("\n")
+    lines = list(first)
+    stood: list[range] = []  # the lines of `source` that each block so far stands for
     for block, edit in enumerate(edits, start=1):
         search = edit.search.split("\n")
-        found = [i for i in range(len(lines) - len(search) + 1) if lines[i : i + len(search)] == search]
+        before = _places(first, search)
+        found = _places(lines, search) if len(before) < 2 else before
         if len(found) > 1:
             at = ", ".join(str(i + 1) for i in found)
+            shown = "\n".join(_numbered(lines, i - 1, i + len(search) + 1) for i in found[:3])
             raise EditError(
                 f"edit block {block} matches {len(found)} times, at lines {at}: "
-                "add a neighbouring line to SEARCH, so that it matches once"
+                f"add a neighbouring line to SEARCH, so that it matches once\n{shown}"
             )
+        mine = range(before[0], before[0] + len(search)) if before else range(0)
+        for other, theirs in enumerate(stood, start=1):
+            if both := sorted(set(mine) & set(theirs)):
+                raise EditError(
+                    f"edit blocks {other} and {block} both stand for line {both[0] + 1}: join them into one block\n"
+                    + _numbered(first, min(mine.start, theirs.start), max(mine.stop, theirs.stop))
+                )
+        stood.append(mine)
         if not found:
             raise EditError(
                 f"edit block {block} matches 0 times: SEARCH must repeat whole lines of the file exactly, "
-                f"with their indentation; the closest lines are\n{_closest(lines, search)}"
+                f"with their indentation; the closest lines are\n{closest_lines(lines, search)}"
             )
         lines[found[0] : found[0] + len(search)] = edit.replace.split("\n") if edit.replace else []
     result = "\n".join(lines)
@@ -206,7 +235,7 @@ def _constant(node: ast.stmt) -> tuple[str, Any] | None:
         return None
 
 
-def _closest(lines: Sequence[str], search: Sequence[str]) -> str:
+def closest_lines(lines: Sequence[str], search: Sequence[str]) -> str:
     """Return the window of `lines` most like `search`, with line numbers."""
     wanted = "\n".join(search)
     best, best_ratio = 0, -1.0
@@ -216,7 +245,21 @@ def _closest(lines: Sequence[str], search: Sequence[str]) -> str:
             ratio = matcher.ratio()
             if ratio > best_ratio:
                 best, best_ratio = start, ratio
-    return "\n".join(f"{i + 1:5d} | {lines[i]}" for i in range(best, min(len(lines), best + len(search))))
+    return _numbered(lines, best, best + len(search))
+
+
+def _places(lines: Sequence[str], search: Sequence[str]) -> list[int]:
+    """Return where `search` stands in `lines`; white space at line ends counts only where it tells places apart."""
+    n = len(search)
+    found = [i for i in range(len(lines) - n + 1) if lines[i : i + n] == search]
+    if not found:
+        bare, wanted = [line.rstrip() for line in lines], [line.rstrip() for line in search]
+        found = [i for i in range(len(lines) - n + 1) if bare[i : i + n] == wanted]
+    return found
+
+
+def _numbered(lines: Sequence[str], start: int, stop: int) -> str:
+    return "\n".join(f"{i + 1:5d} | {lines[i]}" for i in range(max(0, start), min(len(lines), stop)))
 
 
 def _parse(source: str) -> ast.Module:
@@ -234,7 +277,7 @@ def _compile(source: str) -> None:
     except SyntaxError as error:
         lines = source.split("\n")
         at = error.lineno or 1
-        shown = "\n".join(f"{i + 1:5d} | {lines[i]}" for i in range(max(0, at - 3), min(len(lines), at + 2)))
+        shown = _numbered(lines, at - 3, at + 2)
         raise EditError(f"the edited file does not compile: {error.msg} at line {at}\n{shown}") from error
     except ValueError as error:
         raise EditError(f"the edited file does not compile: {error}") from error

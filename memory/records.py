@@ -119,6 +119,7 @@ class TrialRecord(Record):
         champion: The champion it was compared with, by number.
         gain, gain_low, gain_high, z: Against that champion; positive is better; seed noise is in the interval.
         overhead_seconds: Of the round, all but smoke trial and trial.
+        stand_ins: One sentence for each turn that the offline team took because a model did not, and why.
         started_at: UTC, ISO 8601.
     """
 
@@ -147,6 +148,7 @@ class TrialRecord(Record):
     smoke_seconds: float = 0.0
     overhead_seconds: float = 0.0
     peak_memory_gib: float = 0.0
+    stand_ins: tuple[str, ...] = ()
     started_at: str = ""
 
 

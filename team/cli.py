@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from team import person_cli
-from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
+from team.options import (
+    BaseUrlOption,
+    JsonOption,
+    ListByDefault,
+    MaxCostOption,
+    MaxTokensOption,
+    ModelOption,
+    RunArgument,
+    RunsOption,
+    TeamFileOption,
+)
 
 SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
 
@@ -55,6 +65,11 @@ def run(
     approve: Annotated[
         bool, typer.Option("--approve", help="Ask before a changed file is trained, with the change shown.")
     ] = False,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    team_file: TeamFileOption = None,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -62,6 +77,7 @@ def run(
 
     Ctrl-C stops it cleanly; `team resume` goes on.
     """
+    from team.casting import TeamOptions
     from team.running import RunOptions, start
 
     options = RunOptions(
@@ -77,6 +93,7 @@ def run(
         threads=threads,
         sandboxed=not unsafe_no_sandbox,
         approve=approve,
+        team=TeamOptions(model, base_url, team_file, max_cost, max_tokens),
         runs=runs,
     )
     raise typer.Exit(start(options, as_json=as_json))
@@ -90,13 +107,20 @@ def resume(
     approve: Annotated[
         bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
     ] = None,
+    model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    team_file: TeamFileOption = None,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was interrupted, or give a finished one more trials."""
+    from team.casting import TeamOptions
     from team.running import resume_run
 
-    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, as_json=as_json))
+    team = TeamOptions(model, base_url, team_file, max_cost, max_tokens)
+    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, team=team, as_json=as_json))
 
 
 @app.command()
@@ -208,6 +232,28 @@ def data_import(
     from team.data_view import import_source
 
     import_source(source, table, target, skip_bad=skip_bad)
+
+
+@app.command("scripted-model")
+def scripted_model(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1, 0 for a free one.")] = 0,
+    answers: Annotated[
+        Path | None, typer.Option(help="Replay these JSON lines instead of playing the roles.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn where several answers would do.")] = 0,
+    fault_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that meet a fault.")] = 0.0,
+    fault_seed: Annotated[int, typer.Option(min=0, help="Of which requests meet which fault.")] = 0,
+    faults: Annotated[str | None, typer.Option(help="Kinds, with commas between them [default: all]")] = None,
+    retry_after: Annotated[int, typer.Option(min=0, help="Seconds that a 429 asks a client to wait.")] = 1,
+    hang: Annotated[float, typer.Option(min=0, help="Seconds that a fault `timeout` says nothing.")] = 600.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a scripted model over HTTP, for rehearsals: it plays all roles, costs nothing and thinks nothing."""
+    from team.scripted.serving import serve_scripted
+
+    raise typer.Exit(
+        serve_scripted(port, answers, seed, fault_rate, fault_seed, faults, retry_after, hang, as_json=as_json)
+    )
 
 
 person_cli.add_to(app)

@@ -88,7 +88,8 @@ class Display:
             idea = event.idea
             where = f" of trial {idea.parent}" if idea.parent is not None else ""
             axis = f" {idea.axis}" if idea.axis != "-" else ""
-            self.console.print(f"{idea.number:4d}  {idea.mode}{axis}{where}: {escape(idea.title)}")
+            by = f" [dim]({escape(idea.proposed_by)})[/dim]" if self.config.models and idea.proposed_by else ""
+            self.console.print(f"{idea.number:4d}  {idea.mode}{axis}{where}: {escape(idea.title)}{by}")
         elif isinstance(event.entry, TrialRecord):
             trial = event.entry
             score = f"{trial.score.value:.4f} " if trial.score else ""
@@ -113,6 +114,7 @@ class LiveDisplay(Display):
         self.phase = ""
         self.phase_started = 0.0
         self.remark = ""
+        self.player = ""
         self._live = self._drawing()
 
     @contextlib.contextmanager
@@ -145,7 +147,7 @@ class LiveDisplay(Display):
         """Take in one event; the drawing follows by itself."""
         self.number = event.number
         if event.kind == "node" and event.node is not None:
-            self.node, self.phase = event.node, ""
+            self.node, self.phase, self.player = event.node, "", event.text
             if event.node == "strategise":
                 self.title = ""
         elif event.kind == "phase" and event.phase is not None:
@@ -201,7 +203,7 @@ class LiveDisplay(Display):
             "training": caps.train_seconds,
             "predicting": caps.predict_seconds,
         }.get(self.phase)
-        what = ROLES.get(self.node, "starting")
+        what = ROLES.get(self.node, "starting") + (f" [dim]({escape(self.player)})[/dim]" if self.player else "")
         line = Table.grid(expand=True, padding=(0, 1))
         line.add_column(no_wrap=True)
         line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")

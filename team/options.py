@@ -24,4 +24,22 @@ class ListByDefault(TyperGroup):
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Language model for all roles: NAME, or PROVIDER:NAME [default: team.toml, or the offline team]"
+    ),
+]
+BaseUrlOption = Annotated[
+    str | None, typer.Option("--base-url", help="OpenAI-compatible endpoint, such as http://localhost:11434/v1.")
+]
+TeamFileOption = Annotated[
+    Path | None, typer.Option("--team-file", help="Who plays which role, prices, limits [default: ./team.toml]")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option("--max-cost", min=0.0001, help="Stop before models cost more USD than this.")
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, help="Stop before models use more tokens than this.")
+]
 NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]

@@ -24,13 +24,16 @@ from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.journal import Journal
 from memory.techniques import load_playbook
+from team.casting import keep_team, open_team, settle_team
 from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memory.person import Answer, Question
+    from team.casting import TeamOptions
     from team.display import Display
+    from team.model.settings import TeamSettings
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 WAITING = 3  # the run ended with a question to a person
@@ -52,6 +55,7 @@ class RunOptions:
     threads: int | None
     sandboxed: bool
     approve: bool
+    team: TeamOptions
     runs: Path
 
 
@@ -66,6 +70,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
     load_playbook(seed_folder / "playbook")  # a broken playbook is told before the run has a folder
     if options.sandboxed and not sandbox.landlock_abi():
         raise SandboxError(sandbox.NO_LAYER)
+    settings = settle_team(options.team)
     config = RunConfig(
         name=options.name or _free_name(options.runs, task.name),
         task=task,
@@ -77,9 +82,10 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         n_threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
         sandboxed=options.sandboxed,
         approve=options.approve,
+        models=_models(settings),
     )
     folder = create_run(options.runs, config, seed_folder)
-    return _drive(folder, config, as_json=as_json)
+    return _drive(folder, folder.read_config(), settings, as_json=as_json)  # with what `create_run` added
 
 
 def resume_run(
@@ -89,6 +95,7 @@ def resume_run(
     trials: int | None,
     hours: float | None,
     approve: bool | None,
+    team: TeamOptions,
     as_json: bool,
 ) -> int:
     """Go on with a run; return the exit code. What is None stays as the run has it.
@@ -98,13 +105,15 @@ def resume_run(
     """
     folder = find_run(runs, name)
     config = folder.read_config()
+    settings = settle_team(team, folder)
     changes = {
         "trials": trials or config.trials,
         "hours": hours or config.hours,
         "approve": config.approve if approve is None else approve,
+        "models": _models(settings),
     }
     config = config.model_copy(update=changes)
-    return _drive(folder, config, as_json=as_json)
+    return _drive(folder, config, settings, as_json=as_json)
 
 
 def find_run(runs: Path, name: str | None) -> RunFolder:
@@ -133,25 +142,30 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TEAM_CACHE") or platformdirs.user_cache_dir("crystal-research-team"))
 
 
-def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
+def _models(settings: TeamSettings) -> dict[str, str]:
+    return {str(role): held.model for role, held in settings.roles.items()}
+
+
+def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_json: bool) -> int:
     """Prepare what is missing, run rounds, print the summary."""
     from graph.machine import advance
     from graph.session import open_session
     from team.asking import ask_at_terminal
     from team.display import open_display
-    from team.offline import offline_team
     from team.own_ideas import with_own_ideas
 
     journal = Journal(folder.journal)
     with journal.lock(), open_display(config, quiet=as_json) as display:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
+        if settings.roles:
+            keep_team(settings, folder)
         _prepare(folder, config, display)
         interrupted = False
-        with (
-            _stop_on_interrupt(display) as cancel,
-            open_session(folder, config, journal, with_own_ideas(offline_team()), display.listen, cancel) as context,
-        ):
+        with contextlib.ExitStack() as stack:
+            cancel = stack.enter_context(_stop_on_interrupt(display))
+            team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
+            context = stack.enter_context(open_session(folder, config, journal, team, display.listen, cancel))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
@@ -18,6 +18,8 @@ from graph.judging import champion_against_seed, seed_noise
 from graph.run_folder import read_history
 from memory.person import PersonLog
 from memory.records import Idea
+from team.model.settings import ROLES
+from team.model.spend import SpendTotals, read_spend
 
 if TYPE_CHECKING:
     from graph.run_folder import RunFolder
@@ -36,6 +38,9 @@ class Summary:
         seed_noise: Standard deviation of a score between seeds.
         expected_false_keeps: Keeps that noise alone would have made, given the keep rule and the decisions taken.
         overhead_seconds: Median of a round's time beside its trials.
+        models: The model of each role, empty for the offline team.
+        spend: What models used, by role and in `all`.
+        stand_ins: Turns that the offline team took because a model did not.
         stopped: Why the run stopped; empty while it runs or after an interruption.
         waiting: Title of the idea whose change waits for a person's answer; empty where nothing waits.
         waiting_trial: Its trial.
@@ -73,6 +78,9 @@ class Summary:
     stopped: str
     waiting: str = ""
     waiting_trial: int | None = None
+    models: dict[str, str] = field(default_factory=dict)
+    spend: dict[str, SpendTotals] = field(default_factory=dict)
+    stand_ins: int = 0
 
 
 def summarise(folder: RunFolder, stopped: str = "") -> Summary:
@@ -132,6 +140,9 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         stopped=stopped,
         waiting=_title(folder, question.trial) if question is not None else "",
         waiting_trial=question.trial if question is not None else None,
+        models=config.models,
+        spend=_read_spend(folder),
+        stand_ins=sum(len(trial.stand_ins) for trial in trials),
     )
 
 
@@ -155,7 +166,8 @@ def _around(history: History, champion: TrialRecord | None, end: Literal["low", 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
     """Print the summary for people, or as one JSON object."""
     if as_json:
-        print(json.dumps(asdict(summary), indent=1))
+        spend = {role: totals.model_dump() | {"tokens": totals.tokens} for role, totals in summary.spend.items()}
+        print(json.dumps(asdict(summary) | {"spend": spend}, indent=1))
         return
     console = open_console()
     console.print()
@@ -212,6 +224,7 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
                 f"judged on {s.n_validation:,} search-validation crystals, not the official test folds",
             )
         )
+    lines += [("models", text) for text in _spent(s)]
     lines += [("published", text) for text in _published(s)]
     if not s.sealed:
         lines.append(("sandbox", "[red]off or too thin (`team doctor`): some of these scores are unsealed[/red]"))
@@ -232,6 +245,30 @@ def _lines(s: Summary) -> list[tuple[str, str]]:
     else:
         lines.append(("go on", f"team resume {s.name} --trials {2 * max(s.trained, s.trials_planned)}"))
     return lines
+
+
+def _spent(s: Summary) -> list[str]:
+    """Return a line for each role that a model plays, and one for all."""
+    lines = []
+    for role, used in s.spend.items():
+        cost = f", {used.usd:.4f} USD" if used.usd or not used.unpriced_tokens else ""
+        cached = f" ({used.cached_tokens:,} cached)" if used.cached_tokens else ""
+        who = s.models.get(role, "")
+        name = f"{role} {escape(who)}" if who else role
+        lines.append(
+            f"{name}: {used.calls} calls, {used.prompt_tokens:,}{cached} + {used.completion_tokens:,} tokens{cost}"
+        )
+    if s.stand_ins:
+        lines.append(f"the offline team took {s.stand_ins} turns; the journal says why")
+    return lines
+
+
+def _read_spend(folder: RunFolder) -> dict[str, SpendTotals]:
+    found: dict[str, SpendTotals] = {}
+    for line in read_spend(folder.path):
+        for name in (line.role, "all"):
+            found[name] = found.get(name, SpendTotals()).plus(line)
+    return {name: found[name] for name in (*ROLES, "all") if name in found}
 
 
 def _published(s: Summary) -> list[str]:

@@ -1,0 +1,1 @@
+"""A scripted model behind a real HTTP endpoint, for tests, demonstrations and rehearsals of cost. It thinks nothing."""

@@ -1,0 +1,90 @@
+"""What a role is told of the run: short texts whose length does not grow with the number of trials.
+
+Memory is summarised here, never replayed: counts by axis, the best few, the last few. It reads; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memory.records import AXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from memory.history import History
+    from memory.knowledge import Knowledge
+    from memory.person import Wish
+    from memory.records import TrialRecord
+
+BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS = 5, 6, 8
+MAX_TITLE, MAX_REASON, MAX_WISH = 80, 110, 600
+
+
+def history_text(knowledge: Knowledge) -> str:
+    """Return the run in about thirty lines: the champion, counts by axis, the best and the last trials."""
+    history, unit = knowledge.history, knowledge.task.unit
+    champion = history.champion
+    lines = [f"Score: {knowledge.task.metric} {unit}".strip() + f"; {len(history.trials)} trials so far"]
+    if champion is not None:
+        seed = history.mean_score(history.keeps[0])
+        lines.append(
+            f"Champion: trial {champion.number}, {_cut(champion.idea.title, MAX_TITLE)}, score "
+            f"{history.mean_score(champion.number) or 0:.4f}, the seed {seed or 0:.4f}; "
+            f"no keep for {history.rounds_since_keep} rounds"
+        )
+    lines.append("Axis: trials, kept, mean gain of those measured, best gain")
+    lines += [f"  {axis} {name}: {_axis_counts(history, axis)}" for axis, name in AXES.items()]
+    measured = [t for t in history.trials.values() if history.decided_gain(t.number) is not None]
+    best = sorted(measured, key=lambda t: -(history.decided_gain(t.number) or 0.0))[:BEST_TRIALS]
+    lines += ["Best trials:", *(f"  {trial_line(history, trial)}" for trial in best)] if best else []
+    last = list(history.trials.values())[-LAST_TRIALS:]
+    lines += ["Last trials:", *(f"  {trial_line(history, trial)}" for trial in last)] if last else []
+    return "\n".join(lines)
+
+
+def tried_text(knowledge: Knowledge, axis: str, near: Iterable[int] = ()) -> str:
+    """Return the latest trials of an axis, or of the numbers in `near`, a line each."""
+    history = knowledge.history
+    chosen = {n for n in near if n in history.trials}
+    of_axis = [t.number for t in history.trials.values() if axis in (t.idea.axis, "-")]
+    chosen |= set(of_axis[-max(0, TRIALS_OF_AN_AXIS - len(chosen)) :])
+    return "\n".join(trial_line(history, history.trials[n]) for n in sorted(chosen)) or "nothing yet"
+
+
+def trial_line(history: History, trial: TrialRecord) -> str:
+    """Return one trial in one line: what, from what, how it ended."""
+    gain = history.decided_gain(trial.number)
+    origin = "" if trial.idea.parent is None else f" of {trial.idea.parent}"
+    figure = f" gain {gain:+.4f}" if gain is not None else ""
+    outcome = history.outcome(trial.number)
+    reason = f" ({_cut(history.reason(trial.number), MAX_REASON)})" if outcome in ("crashed", "rejected") else ""
+    title = _cut(trial.idea.title, MAX_TITLE)
+    return f"{trial.number} {trial.idea.mode} {trial.idea.axis}{origin}: {title}: {outcome}{figure}{reason}"
+
+
+def wish_text(wishes: Sequence[Wish]) -> str:
+    """Return the first of some wishes of the person who runs the team, empty where there is none; the others wait."""
+    return f"The person who runs the team wishes: {_cut(wishes[0].text, MAX_WISH)}" if wishes else ""
+
+
+def axis_gains(history: History, axis: str) -> list[float]:
+    """Return the decided gains of an axis, in the unit of the metric."""
+    of_axis = (t.number for t in history.trials.values() if t.idea.axis == axis)
+    return [gain for n in of_axis if (gain := history.decided_gain(n)) is not None]
+
+
+def _axis_counts(history: History, axis: str) -> str:
+    numbers = [t.number for t in history.trials.values() if t.idea.axis == axis]
+    if not numbers:
+        return "untouched"
+    kept = sum(history.outcome(n) == "kept" for n in numbers)
+    gains = axis_gains(history, axis)
+    figures = f", {sum(gains) / len(gains):+.4f}, {max(gains):+.4f}" if gains else ", none measured"
+    return f"{len(numbers)}, {kept}{figures}"
+
+
+def _cut(text: str, length: int) -> str:
+    """Return the text on one line, with an ellipsis where it was cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."
