@@ -78,6 +78,7 @@ class RunFolder:
         self.trials = path / "trials"
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
+        self.now = path / "now.json"
 
     @property
     def name(self) -> str:
@@ -176,13 +177,14 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a restart after a power cut, sees the old one or the new one, whole."""
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text file so that a reader sees the old one or the new one, whole; so does a restart, where `durable`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     partial.replace(path)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from graph.run_folder import RunConfig
     from team.summary import Summary
@@ -122,6 +123,18 @@ class OpenRun:
         from memory.idea_graph import idea_graph
 
         return idea_graph(self.history)
+
+    def progress_figure(self) -> Figure:
+        """Return a matplotlib figure: each trial's score with its interval, and the champion's as it moved."""
+        from team.graph_view.picture import progress_picture
+
+        return progress_picture(self.history, self.config)
+
+    def graph_figure(self) -> Figure:
+        """Return a matplotlib figure of the idea graph, a row a trial."""
+        from team.graph_view.picture import graph_picture
+
+        return graph_picture(self.history, self.config)
 
     def residuals(self, number: int) -> np.ndarray:
         """Return prediction minus label of a trial on the search-validation rows, [n] float32, in the target's unit.

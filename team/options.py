@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from team.completion import complete_run
+
 RUNS_HELP = "Folder that holds the runs."
 
 
@@ -23,5 +25,8 @@ class ListByDefault(TyperGroup):
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(help="Name of the run; the latest where it is left out.", autocompletion=complete_run),
+]
 NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]

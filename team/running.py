@@ -139,18 +139,20 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
     from graph.session import open_session
     from team.asking import ask_at_terminal
     from team.display import open_display
+    from team.now import announce
     from team.offline import offline_team
     from team.own_ideas import with_own_ideas
 
     journal = Journal(folder.journal)
-    with journal.lock(), open_display(config, quiet=as_json) as display:
+    with journal.lock(), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         _prepare(folder, config, display)
         interrupted = False
+        listen = announcer.hear(display.listen)
         with (
             _stop_on_interrupt(display) as cancel,
-            open_session(folder, config, journal, with_own_ideas(offline_team()), display.listen, cancel) as context,
+            open_session(folder, config, journal, with_own_ideas(offline_team()), listen, cancel) as context,
         ):
             if sys.stdin.isatty() and display.console.is_terminal:
 
@@ -161,7 +163,8 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
                 context.ask = ask
             display.begin(context.knowledge.history, load_facts(folder.locked))
             try:
-                stopped = advance(context)
+                stopped = announcer.stopped = advance(context)
+                announcer.waits = not stopped
             except TrialCancelled:
                 stopped, interrupted = "", True
     summary = summarise(folder, stopped=stopped)
