@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from team.completion import complete_run, complete_trial, complete_trial_or_run
+from team.completion import complete_trial, complete_trial_or_run
 from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
 
 # What can be chosen is written out, because the records that define it import more than `team --help` should; a test
@@ -105,15 +105,12 @@ def graph_path(
     to: Annotated[
         str | None,
         typer.Argument(
-            metavar="[N] [RUN]",
+            metavar="N",
             help="Trial to lead to; the champion where it is left out.",
             autocompletion=complete_trial_or_run,
-            show_default=False,
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="", hidden=True, show_default=False, autocompletion=complete_run)
-    ] = None,
+    name: RunArgument = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:

@@ -27,6 +27,8 @@ RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUN
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 RunArgument = Annotated[
     str | None,
-    typer.Argument(help="Name of the run; the latest where it is left out.", autocompletion=complete_run),
+    typer.Argument(
+        metavar="RUN", help="Name of the run; the latest where it is left out.", autocompletion=complete_run
+    ),
 ]
 NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]

@@ -16,6 +16,7 @@ from team.plain import plain
 
 if TYPE_CHECKING:
     import networkx as nx
+    from matplotlib.figure import Figure
 
     from graph.run_folder import RunConfig, RunFolder
     from memory.history import History
@@ -41,7 +42,10 @@ def export(folder: RunFolder, out: Path | None, form: Format | None) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     if form in ("png", "svg"):
-        _write_picture(history, config, out, form)
+        from team.graph_view.picture import graph_picture
+
+        assert out is not None
+        write_picture(graph_picture(history, config), out, form)
     elif form == "graphml":
         assert out is not None
         write_graphml(idea_graph(history), out)
@@ -59,6 +63,23 @@ def export(folder: RunFolder, out: Path | None, form: Format | None) -> None:
             write_atomically(out, text + "\n")
     if out is not None:
         print(f"{len(history.trials)} trials written to {out}", file=sys.stderr)
+
+
+def write_picture(figure: Figure, out: Path, form: Literal["png", "svg"]) -> None:
+    """Write a figure so that the same run gives the same file: text as text, and no date.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from matplotlib import rc_context
+
+    held = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "team"}):
+        about = {"Date": None} if form == "svg" else {}
+        figure.savefig(held, format=form, dpi=PNG_DPI, bbox_inches="tight", metadata=about)
+    half = out.with_name(f"{out.name}.half")
+    half.write_bytes(held.getvalue())
+    half.replace(out)
 
 
 def to_dot(graph: nx.DiGraph) -> str:
@@ -154,22 +175,6 @@ def html_figure(history: History, config: RunConfig) -> dict[str, Any]:
         "hoverlabel": {"align": "left"},
     }
     return {"data": data, "layout": layout}
-
-
-def _write_picture(history: History, config: RunConfig, out: Path | None, form: str) -> None:
-    from matplotlib import rc_context
-
-    from team.graph_view.picture import graph_picture
-
-    assert out is not None
-    held = io.BytesIO()
-    # Text as text, and no date: the same run gives the same file.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "team"}):
-        about = {"Date": None} if form == "svg" else {}
-        graph_picture(history, config).savefig(held, format=form, dpi=PNG_DPI, bbox_inches="tight", metadata=about)
-    half = out.with_name(f"{out.name}.half")
-    half.write_bytes(held.getvalue())
-    half.replace(out)
 
 
 def _form_of(out: Path | None) -> Format:

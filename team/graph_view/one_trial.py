@@ -136,7 +136,17 @@ def print_diff(console: Console, diff: str) -> None:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "default")
         if line.startswith(("+++", "---")):
             style = "dim"
-        console.print(Text(plain(line.replace("\t", TAB)), style=style, overflow="fold"))
+        for part in _folded(plain(line.replace("\t", TAB)), console.width if console.is_terminal else 0):
+            console.print(Text(part, style=style, no_wrap=True, overflow="ignore"))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """Return a line of code in parts of at most `width` characters; what goes on says so, and keeps the line's sign."""
+    if not width or len(line) <= width:
+        return [line]
+    go_on = f"{line[:1]}{TAB}… "
+    step = max(1, width - len(go_on))
+    return [line[:width], *(go_on + line[at : at + step] for at in range(width, len(line), step))]
 
 
 def _facts(

@@ -71,9 +71,6 @@ def graph_picture(history: History, config: RunConfig, numbers: Sequence[int] | 
             x, y = at[parent].depth, at[parent].row
             color, width = (MARKS["kept"][0], 2.2) if on_way else ("#b9bec7", 1.0)
             axes.plot([x, x, place.depth], [y, place.row, place.row], color=color, lw=width, zorder=1 + on_way)
-        for other in history.trials[place.number].idea.also_from:
-            if other in at and other != parent and history.trials[place.number].idea.mode != "replicate":
-                _join(axes, (at[other].depth, at[other].row), (place.depth, place.row))
     named = n_rows <= NAMED_ROWS
     words_at = depth + 0.45
     for place in places:
@@ -81,6 +78,7 @@ def graph_picture(history: History, config: RunConfig, numbers: Sequence[int] | 
         big = 150 if mark == "*" else 46
         axes.scatter(place.depth, place.row, s=big, c=colour, marker=mark, zorder=3, edgecolors="white", linewidths=0.6)
         if named or place.number in best:
+            axes.plot([place.depth, words_at], [place.row] * 2, color="#d5d9df", lw=0.7, ls=(0, (1, 3)), zorder=0)
             _words(axes, history, place.number, words_at, place.row, bold=place.number in best)
     axes.set_xlim(-0.4, words_at + max(5.5, 1.1 * depth))
     axes.set_ylim(n_rows - 0.4, -0.8)
@@ -157,17 +155,14 @@ def _words(axes: Axes, history: History, number: int, x: float, y: float, *, bol
     gain = f"  ({judged.gain:+.4f})" if judged.gain is not None else ""
     score = f"   {record.score.value:.4f}{gain}" if record.score is not None else f"   {history.outcome(number)}"
     axis = f"   {AXES[idea.axis]}" if idea.axis in AXES else ""
+    joined = [str(n) for n in idea.also_from if n != idea.parent]
+    joins = f"   takes from {', '.join(joined)}" if joined and idea.mode != "replicate" else ""
     weight: Any = "bold" if bold else "normal"
     note = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     text = axes.annotate(
         _literal(f"{number}  {title}"), (x, y), (0, 0), fontsize=9, color=INK, fontweight=weight, **note
     )
-    axes.annotate(_literal(f"{score}{axis}"), (1, 0.5), (0, 0), xycoords=text, fontsize=8.5, color=FAINT, **note)
-
-
-def _join(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    style = {"arrowstyle": "-|>", "linestyle": (0, (2, 2)), "connectionstyle": "arc3,rad=-0.25", "color": "#2f76b8"}
-    axes.annotate("", end, start, arrowprops={**style, "lw": 0.9, "shrinkA": 5, "shrinkB": 5}, zorder=1)
+    axes.annotate(_literal(f"{score}{axis}{joins}"), (1, 0.5), (0, 0), xycoords=text, fontsize=8.5, color=FAINT, **note)
 
 
 def _legend(axes: Axes, outcomes: list[str]) -> None:
