@@ -182,8 +182,11 @@ def print_lines(follower: Follower, console: Console, *, once: bool, as_json: bo
     for new in _looks(follower, once=once):
         for entry, text in _told(follower, new):
             if as_json:
-                is_trial = isinstance(entry, TrialRecord)
-                fields = trial_fields(follower.history, entry) if is_trial else entry.model_dump(mode="json")
+                fields = (
+                    trial_fields(follower.history, entry)
+                    if isinstance(entry, TrialRecord)
+                    else entry.model_dump(mode="json")
+                )
                 print(json.dumps({"kind": entry.kind} | fields), flush=True)
             else:
                 console.print(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from memory.records import AXES
 from team.graph_view.layout import lay_out, shown_parent
@@ -131,7 +132,7 @@ def progress_picture(history: History, config: RunConfig) -> Picture:
         _literal(f"{config.name}: {config.task.title}"), loc="left", fontsize=11, fontweight="bold", color=INK
     )
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -152,13 +153,13 @@ def _words(axes: Axes, history: History, number: int, x: float, y: float, *, bol
     idea, judged = record.idea, history.decisions.get(number, record)
     title = plain(idea.title)
     title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1].rstrip() + "…"
-    gain = f"  ({judged.gain:+.4f})" if judged.gain is not None else ""
-    score = f"   {record.score.value:.4f}{gain}" if record.score is not None else f"   {history.outcome(number)}"
-    axis = f"   {AXES[idea.axis]}" if idea.axis in AXES else ""
+    gain = f" ({judged.gain:+.4f})" if judged.gain is not None else ""
+    score = f" · {record.score.value:.4f}{gain}" if record.score is not None else f" · {history.outcome(number)}"
+    axis = f" · {AXES[idea.axis]}" if idea.axis in AXES else ""
     joined = [str(n) for n in idea.also_from if n != idea.parent]
-    joins = f"   takes from {', '.join(joined)}" if joined and idea.mode != "replicate" else ""
+    joins = f" · takes from {', '.join(joined)}" if joined and idea.mode != "replicate" else ""
     weight: Any = "bold" if bold else "normal"
-    note = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    note: Any = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     text = axes.annotate(
         _literal(f"{number}  {title}"), (x, y), (0, 0), fontsize=9, color=INK, fontweight=weight, **note
     )

@@ -144,18 +144,18 @@ def test_a_run_that_is_killed_and_resumed_is_followed_to_its_end(tmp_path: Path,
     text = (seed / "train.py").read_text()
     slow = "    import time\n\n    time.sleep(task.seconds_left() - 0.5)\n    rng ="
     (seed / "train.py").write_text(text.replace("    rng =", slow, 1))
-    command = team_command("run", seed, "--name", "killed", "--trials", 2)
+    command = team_command("run", seed, "--name", "killed", "--trials", 3)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
     until = time.monotonic() + 120
     while time.monotonic() < until and not (tmp_path / "runs" / "killed" / "now.json").exists():
         time.sleep(0.1)
     terminal = Terminal(team_command("watch", "killed"), tmp_path, columns=60)
-    assert "featurising" in terminal.wait_for(lambda text: "featurising" in text)
+    assert "training " in terminal.wait_for(lambda text: "training " in text)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert "killed after" in terminal.wait_for(lambda text: "killed after" in text)
     team("resume", "killed")
     assert terminal.finish() == 0
     last = terminal.text[terminal.text.rindex("╭") :]
-    assert "all 2 trials are done" in re.sub(r"\s*│\n│ ", " ", last)
+    assert "all 3 trials are done" in re.sub(r"\s*│\n│ ", " ", last)
     assert "100%" in last
