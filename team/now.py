@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from graph.context import Event
     from graph.run_folder import RunFolder
 
-Standing = Literal["working", "ended", "interrupted", "killed", "unknown"]
+Standing = Literal["working", "ended", "waiting", "interrupted", "killed", "unknown"]
 
 
 class Now(Strict):
@@ -41,6 +41,7 @@ class Now(Strict):
         title: Of the idea at work, empty before one is chosen.
         over: Whether the process is done with the run.
         stopped: Why the run ended; empty where it was interrupted, and while it works.
+        waits: Whether it ended with a question that a person has to answer.
     """
 
     process: int
@@ -54,12 +55,13 @@ class Now(Strict):
     title: str = ""
     over: bool = False
     stopped: str = ""
+    waits: bool = False
 
     @property
     def standing(self) -> Standing:
-        """Whether the run is at work, ended by itself, was interrupted cleanly, or killed; unknown from elsewhere."""
+        """Whether the run is at work, ended, waits for an answer, was interrupted, or killed; unknown from elsewhere."""
         if self.over:
-            return "ended" if self.stopped else "interrupted"
+            return "ended" if self.stopped else "waiting" if self.waits else "interrupted"
         if self.host != socket.gethostname() or self.process_began < 0:
             return "unknown"
         return "working" if _process_began(self.process) == self.process_began else "killed"
@@ -70,10 +72,12 @@ class Announcer:
 
     Attributes:
         stopped: To be set to why the run ended; left empty, it counts as interrupted.
+        waits: To be set where it ended with a question to a person.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.stopped = ""
+        self.waits = False
         self._path = folder.now
         began = _process_began(os.getpid())
         self._now = Now(
@@ -107,7 +111,7 @@ class Announcer:
     def end(self) -> None:
         """Say that the process is done with the run."""
         if self._path.parent.is_dir():  # a run that could not be prepared has no folder any more
-            self._change(node="", phase="", over=True, stopped=self.stopped)
+            self._change(node="", phase="", over=True, stopped=self.stopped, waits=self.waits)
 
     def _change(self, **changes: object) -> None:
         since = self._now.since if changes.keys() == {"title"} else time.time()

@@ -31,4 +31,4 @@ RunArgument = Annotated[
         metavar="RUN", help="Name of the run; the latest where it is left out.", autocompletion=complete_run
     ),
 ]
-NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
+NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", autocompletion=complete_run)]

@@ -91,6 +91,7 @@ class Follower:
         return {
             "working": "at work",
             "ended": f"ended at {since}: {self.now.stopped if self.now is not None else ''}",
+            "waiting": f"waits for your answer since {since}: `team approve {name} --show`",
             "interrupted": f"interrupted at {since}; `team resume {name}` goes on",
             "killed": f"killed after {since}; `team resume {name}` goes on",
             "unknown": "nobody says that it is at work"

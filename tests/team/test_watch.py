@@ -65,6 +65,9 @@ def test_now_says_who_is_at_work_on_what(run: RunFolder) -> None:
     with announce(run):
         pass
     assert read_now(run).standing == "interrupted"  # type: ignore[union-attr]
+    with announce(run) as announcer:
+        announcer.waits = True
+    assert read_now(run).standing == "waiting"  # type: ignore[union-attr]
     change(run, version=2)
     assert read_now(run) is None, "another version's file is no news"
     with announce(run):
