@@ -59,7 +59,7 @@ class Now(Strict):
 
     @property
     def standing(self) -> Standing:
-        """Whether the run is at work, ended, waits for an answer, was interrupted, or killed; unknown from elsewhere."""
+        """Whether the run is at work, ended, waits for a person, was interrupted or killed; unknown from elsewhere."""
         if self.over:
             return "ended" if self.stopped else "waiting" if self.waits else "interrupted"
         if self.host != socket.gethostname() or self.process_began < 0:

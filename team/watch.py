@@ -129,12 +129,10 @@ class WatchDisplay(LiveDisplay):
         if self.facts is None:
             with contextlib.suppress(DataError):
                 self.facts = load_facts(follower.folder.locked)
-        standing = follower.standing
-        self.remark = "" if standing == "working" else follower.told_standing
         if now is None:
             return
         behind = time.monotonic() - time.time()  # the other process's clock on ours
-        at_work = standing == "working"
+        at_work = follower.standing == "working"
         end = time.time() if at_work else now.since
         self.started = time.monotonic() - (end - now.begun_at)
         self.number, self.title = now.number, now.title if at_work else ""
