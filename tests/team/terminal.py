@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -26,6 +27,8 @@ class Terminal:
     def __init__(self, command: list[str], cwd: Path, columns: int = 80, lines: int = 24, **environment: str):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a background job, which would hand it on
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         hidden = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI")
         kept = {name: value for name, value in os.environ.items() if name not in hidden}
         self.process = subprocess.Popen(
