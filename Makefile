@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: run test test-slow format clean help redteam
+.PHONY: run test test-slow format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test-slow: $(STAMP)  ## the lane that takes minutes: every playbook edit and pai
 format: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## write docs/commands.md from the program's own help
+	@$(BIN)/python docs/build.py commands
 
 clean:  ## remove the environment (runs stay)
 	@rm -rf $(VENV)

@@ -160,9 +160,21 @@ def champion_against_seed(folder: RunFolder, history: History) -> Decision | Non
     None where there is no champion yet, or the baseline still is.
     """
     keeps = history.keeps
-    if len(keeps) < 2:
+    return measure_gain(folder, history, keeps[-1], keeps[0]) if len(keeps) > 1 else None
+
+
+def measure_gain(folder: RunFolder, history: History, challenger: int, champion: int) -> Decision | None:
+    """Return the gain of one trial over another, all replicates of both averaged, with seed noise in its interval.
+
+    None where either did not finish.
+
+    Raises:
+        KeyError: A trial is not recorded.
+        RunError: Stored predictions are not what was scored.
+    """
+    ours, theirs = history.replicates_of(challenger), history.replicates_of(champion)
+    if not ours or not theirs:
         return None
-    ours, theirs = history.replicates_of(keeps[-1]), history.replicates_of(keeps[0])
     return decide_on(
         history, compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
     )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from memory.records import Idea
 
 VERSIONED = ("torch", "torch-geometric", "numpy", "langgraph", "chromadb", "pymatgen", "crystal-research-team")
+LOG_TAIL_LINES = 30
+LOG_TAIL_BYTES = 16_384
 
 
 class RunError(RuntimeError):
@@ -78,6 +80,7 @@ class RunFolder:
         self.trials = path / "trials"
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
+        self.now = path / "now.json"
 
     @property
     def name(self) -> str:
@@ -162,7 +165,7 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
 
 def read_history(folder: RunFolder) -> History:
     """Return what a run's journal says, without a lock: for those who look and do not write."""
-    return History(Journal(folder.journal).read())
+    return History(Journal(folder.journal).reader().read_new())
 
 
 def code_sha(trial_folder: Path) -> str:
@@ -186,11 +189,25 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a restart after a power cut, sees the old one or the new one, whole."""
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text file so that a reader sees the old one or the new one, whole; so does a restart, where `durable`."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     partial.replace(path)
+
+
+def last_words(folder: Path, n_lines: int = LOG_TAIL_LINES) -> list[str]:
+    """Return the last lines that a trial printed, cut to what a person or a model can use; none where it has no log."""
+    try:
+        with (folder / "train.log").open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    plain = ("".join(c for c in line if c.isprintable()) for line in lines)  # no escape codes to anybody's terminal
+    return [line[:300].rstrip() for line in plain if line.strip()][-n_lines:]

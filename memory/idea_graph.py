@@ -25,7 +25,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 @dataclass(frozen=True)
 class Step:
-    """One trial on the way from the seed to the champion.
+    """One trial on the way from the seed to another.
 
     Attributes:
         number: The trial.
@@ -71,24 +71,33 @@ def idea_graph(history: History) -> nx.DiGraph:
     return graph
 
 
-def story(history: History) -> list[Step]:
-    """Return the way from the seed to the champion, one step a trial; empty before the first keep."""
-    champion = history.champion
-    if champion is None:
-        return []
-    path = history.lineage(champion.number)
+def story(history: History, number: int | None = None) -> list[Step]:
+    """Return the way from the seed to a trial, one step a trial.
+
+    Args:
+        history: Of the run.
+        number: Where it leads; to the champion where it is None, and nowhere before the first keep.
+
+    Raises:
+        KeyError: The trial is not recorded.
+    """
+    if number is None:
+        if history.champion is None:
+            return []
+        number = history.champion.number
+    path = history.lineage(number)
     steps = []
-    for before, number in zip([None, *path], path, strict=False):
-        idea = history.trials[number].idea
+    for before, here in zip([None, *path], path, strict=False):
+        idea = history.trials[here].idea
         steps.append(
             Step(
-                number=number,
+                number=here,
                 title=idea.title,
                 mode=idea.mode,
                 axis=idea.axis,
-                score=history.mean_score(number),
-                gain=None if before is None else history.gain(before, number),
-                total=history.gain(path[0], number),
+                score=history.mean_score(here),
+                gain=None if before is None else history.gain(before, here),
+                total=history.gain(path[0], here),
             )
         )
     return steps
@@ -111,7 +120,8 @@ def to_json(graph: nx.DiGraph) -> str:
     """Return the graph as JSON: `nodes` with an `id`, `edges` with `source` and `target` (networkx's node-link)."""
     import networkx as nx
 
-    return json.dumps(nx.node_link_data(graph, edges="edges"), allow_nan=False, ensure_ascii=False)
+    # As ASCII: a title may hold characters that a terminal obeys.
+    return json.dumps(nx.node_link_data(graph, edges="edges"), allow_nan=False)
 
 
 def _attributes(history: History, record: TrialRecord) -> dict[str, Scalar]:

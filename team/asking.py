@@ -18,6 +18,7 @@ from rich.syntax import Syntax
 
 from memory.person import PersonError
 from memory.records import AXES, Idea
+from team.plain import visible
 
 if TYPE_CHECKING:
     import threading
@@ -92,11 +93,6 @@ def ask_at_terminal(
         console.print(f"{CHOICES} ", end="")
         sys.stdout.flush()
     return None
-
-
-def visible(text: str) -> str:
-    """Return a text with every character shown that a terminal would obey or hide."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\u{ord(c):04x}" for c in text)
 
 
 class _Lines:

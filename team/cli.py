@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import person_cli
+from team import graph_cli, person_cli
 from team.options import (
     BaseUrlOption,
     JsonOption,
@@ -36,9 +36,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-graph_app = typer.Typer(cls=ListByDefault, help="What was tried, from what, on which axis, kept or not, and why.")
 data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
-app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
 
 
@@ -187,20 +185,6 @@ def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None
     raise typer.Exit(print_checks(runs, as_json=as_json))
 
 
-@graph_app.command("list")
-def graph_list(
-    name: RunArgument = None,
-    graphml: Annotated[Path | None, typer.Option(help="Write the idea graph to this GraphML file as well.")] = None,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
-) -> None:
-    """List what was tried, from what, on which axis, kept or not, and why (the default of `team graph`)."""
-    from team.graph_view import print_graph
-    from team.running import find_run
-
-    print_graph(find_run(runs, name), graphml, as_json=as_json)
-
-
 @data_app.command("list")
 def data_list(as_json: JsonOption = False) -> None:
     """List the kinds of sources (the default of `team data`)."""
@@ -256,6 +240,7 @@ def scripted_model(
     )
 
 
+graph_cli.add_to(app)
 person_cli.add_to(app)
 
 

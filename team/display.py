@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memory.records import AXES, DecisionRecord, TrialRecord
+from team.plain import plain, shown
 from team.summary import count_trials
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ COLOURS = {
     "set-aside": "bold red",
 }
 SHOWN_TRIALS = 14
+MIN_SHOWN_TRIALS = 3
+OTHER_LINES = 9  # of a drawing, beside its trials
+NARROW, VERY_NARROW = 72, 50  # columns, below which less is shown
 REFRESH_PER_SECOND = 4
 
 
@@ -89,17 +93,16 @@ class Display:
             where = f" of trial {idea.parent}" if idea.parent is not None else ""
             axis = f" {idea.axis}" if idea.axis != "-" else ""
             by = f" [dim]({escape(idea.proposed_by)})[/dim]" if self.config.models and idea.proposed_by else ""
-            self.console.print(f"{idea.number:4d}  {idea.mode}{axis}{where}: {escape(idea.title)}{by}")
+            self.console.print(f"{idea.number:4d}  {idea.mode}{axis}{where}: {escape(plain(idea.title))}{by}")
         elif isinstance(event.entry, TrialRecord):
             trial = event.entry
             score = f"{trial.score.value:.4f} " if trial.score else ""
-            self.console.print(
-                f"      [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {escape(trial.reason.splitlines()[0])}"
-            )
+            why = escape(plain(trial.reason.splitlines()[0]))
+            self.console.print(f"      [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {why}")
         elif isinstance(event.entry, DecisionRecord):
             word = event.entry
             self.console.print(
-                f"      trial {word.trial} [{COLOURS[word.outcome]}]{word.outcome}[/]: {escape(word.reason)}"
+                f"      trial {word.trial} [{COLOURS[word.outcome]}]{word.outcome}[/]: {escape(plain(word.reason))}"
             )
 
 
@@ -161,39 +164,57 @@ class LiveDisplay(Display):
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [self._table()] if self.history and self.history.trials else []
-        parts += [self._now(), self._budget()]
+        parts += [self._now(), self._budget(), *self._below()]
         if self.remark:
-            parts.append(Text(self.remark, style="dim", overflow="ellipsis", no_wrap=True))
+            parts.append(Text(plain(self.remark), style="dim", overflow="ellipsis", no_wrap=True))
         facts = self.facts
         about = f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by" if facts else "preparing"
         title = f"[bold]{escape(self.config.name)}[/bold]  {escape(self.config.task.title)}"
         return Panel(Group(*parts), title=title, subtitle=f"[dim]{escape(self.config.task.source)}: {about}[/dim]")
 
+    def _below(self) -> list[RenderableType]:
+        """Return what is shown beside the run itself."""
+        return []
+
+    def _n_shown(self) -> int:
+        """Return how many trials fit on the screen."""
+        room = self.console.height - OTHER_LINES - len(self._below())
+        return max(MIN_SHOWN_TRIALS, min(SHOWN_TRIALS, room))
+
     def _table(self) -> Table:
         assert self.history is not None
+        width = self.console.width
         table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-        table.add_column("", justify="right")
-        table.add_column("mode", no_wrap=True)
-        table.add_column("axis", no_wrap=True)
-        table.add_column("from", justify="right")
+        table.add_column("", justify="right", no_wrap=True)
+        if width >= NARROW:
+            table.add_column("mode", no_wrap=True)
+        if width >= VERY_NARROW:
+            table.add_column("axis", no_wrap=True)
+        if width >= NARROW:
+            table.add_column("from", justify="right", no_wrap=True)
         table.add_column("idea", ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column(f"{self.config.task.metric} {self.config.task.unit}".strip(), justify="right", no_wrap=True)
-        table.add_column("gain", justify="right", no_wrap=True)
+        unit = self.config.task.unit if width >= VERY_NARROW else ""
+        table.add_column(f"{self.config.task.metric} {unit}".strip(), justify="right", no_wrap=True)
+        if width >= NARROW:
+            table.add_column("gain", justify="right", no_wrap=True)
         table.add_column("outcome", no_wrap=True)
         champion = self.history.champion
-        for trial in list(self.history.trials.values())[-SHOWN_TRIALS:]:
+        for trial in list(self.history.trials.values())[-self._n_shown() :]:
             outcome = self.history.outcome(trial.number)
             mark = " *" if champion is not None and champion.number == trial.number else ""
-            table.add_row(
-                str(trial.number),
-                trial.idea.mode,
-                trial.idea.axis,
-                "" if trial.idea.parent is None else str(trial.idea.parent),
-                trial.idea.title,
-                f"{trial.score.value:.4f}" if trial.score else "",
-                f"{trial.gain:+.4f}" if trial.gain is not None else "",
-                f"[{COLOURS[outcome]}]{outcome}{mark}[/]",
-            )
+            cells = {
+                "number": Text(str(trial.number)),
+                "mode": Text(trial.idea.mode),
+                "axis": Text(trial.idea.axis),
+                "from": Text("" if trial.idea.parent is None else str(trial.idea.parent)),
+                "idea": shown(trial.idea.title),
+                "score": Text(f"{trial.score.value:.4f}" if trial.score else ""),
+                "gain": Text(f"{trial.gain:+.4f}" if trial.gain is not None else ""),
+                "outcome": Text(f"{outcome}{mark}", style=COLOURS[outcome]),
+            }
+            left_out = {"mode", "from", "gain"} if width < NARROW else set()
+            left_out |= {"axis"} if width < VERY_NARROW else set()
+            table.add_row(*(cell for name, cell in cells.items() if name not in left_out))
         return table
 
     def _now(self) -> RenderableType:
@@ -204,20 +225,31 @@ class LiveDisplay(Display):
             "predicting": caps.predict_seconds,
         }.get(self.phase)
         what = ROLES.get(self.node, "starting") + (f" [dim]({escape(self.player)})[/dim]" if self.player else "")
+        narrow = self.console.width < NARROW
         line = Table.grid(expand=True, padding=(0, 1))
-        line.add_column(no_wrap=True)
-        line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        cells: list[RenderableType] = [f"[bold]trial {self.number}[/bold]  {what}", Text(self.title, style="italic")]
-        if cap is not None:
-            spent = time.monotonic() - self.phase_started
-            line.add_column(width=24)
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        title = shown(self.title, "italic")
+        title.no_wrap, title.overflow = True, "ellipsis"
+        cells: list[RenderableType] = [f"[bold]trial {self.number}[/bold]  {what}"]
+        if not narrow:
+            line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+            cells.append(title)
+        if cap is None:
+            line.add_row(*cells)
+            return Group(line, title) if narrow and self.title else line
+        spent = time.monotonic() - self.phase_started
+        bar_width = 10 if narrow else 24
+        bar = ProgressBar(total=cap, completed=min(spent, cap), width=bar_width)
+        clock = f"{self.phase} {spent:.0f}/{cap:g} s"
+        if not narrow:
+            line.add_column(width=bar_width)
             line.add_column(no_wrap=True)
-            cells += [
-                ProgressBar(total=cap, completed=min(spent, cap), width=24),
-                f"{self.phase} {spent:.0f}/{cap:g} s",
-            ]
+            line.add_row(*cells, bar, clock)
+            return line
         line.add_row(*cells)
-        return line
+        below = Table.grid(padding=(0, 1))
+        below.add_row(bar, clock)
+        return Group(line, title, below)
 
     def _budget(self) -> Text:
         trained = 0

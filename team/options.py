@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from team.completion import complete_run
+
 RUNS_HELP = "Folder that holds the runs."
 
 
@@ -23,7 +25,12 @@ class ListByDefault(TyperGroup):
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="TEAM_RUNS", help=RUNS_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-RunArgument = Annotated[str | None, typer.Argument(help="Name of the run; the latest where it is left out.")]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN", help="Name of the run; the latest where it is left out.", autocompletion=complete_run
+    ),
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -42,4 +49,4 @@ MaxCostOption = Annotated[
 MaxTokensOption = Annotated[
     int | None, typer.Option("--max-tokens", min=1, help="Stop before models use more tokens than this.")
 ]
-NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
+NamedRun = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", autocompletion=complete_run)]

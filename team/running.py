@@ -152,20 +152,22 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
     from graph.session import open_session
     from team.asking import ask_at_terminal
     from team.display import open_display
+    from team.now import announce
     from team.own_ideas import with_own_ideas
 
     journal = Journal(folder.journal)
-    with journal.lock(), open_display(config, quiet=as_json) as display:
+    with journal.lock(), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         if settings.roles:
             keep_team(settings, folder)
         _prepare(folder, config, display)
         interrupted = False
+        listen = announcer.hear(display.listen)
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
             team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
-            context = stack.enter_context(open_session(folder, config, journal, team, display.listen, cancel))
+            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:
@@ -175,7 +177,8 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
                 context.ask = ask
             display.begin(context.knowledge.history, load_facts(folder.locked))
             try:
-                stopped = advance(context)
+                stopped = announcer.stopped = advance(context)
+                announcer.waits = not stopped
             except TrialCancelled:
                 stopped, interrupted = "", True
     summary = summarise(folder, stopped=stopped)

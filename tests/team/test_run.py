@@ -99,7 +99,6 @@ def test_graph_lists_what_was_tried_and_why(finished: Path, team: Team) -> None:
     titles = {node["title"]: node for node in data["nodes"]}
     assert titles["A file that crashes"]["outcome"] == "crashed"
     assert titles["seed"]["score"] == pytest.approx(history_of(finished).trials[0].score.value)  # type: ignore[union-attr]
-    team("graph", "--runs", finished.parent, "--graphml", "g.graphml")
 
 
 def test_status_prints_the_gain_over_the_seed_with_its_interval(finished: Path, team: Team) -> None:
