@@ -17,7 +17,7 @@ from evaluation_locked.trial import TrialOrder, TrialOutcome
 from graph import judging, person
 from graph.context import Context, Event
 from graph.roles import RoleError
-from graph.run_folder import RunError, code_sha, write_atomically
+from graph.run_folder import RunError, code_sha, last_words, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.idea_graph import idea_graph, write_graphml
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_REPAIRS = 2
 SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
-LOG_TAIL_LINES = 30
 MIN_PREDICT_SECONDS, PREDICT_FACTOR = 5.0, 3.0  # what a trial may take to predict, against what the seed took
 
 Update = dict[str, Any]
@@ -181,7 +180,7 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
     outcome, paid_seconds = _run(context, order, lambda phase: None)
     update: Update = {"smoke": outcome, "paid_seconds": state["paid_seconds"] + paid_seconds}
     if outcome.status != "finished":
-        words = _last_words(folder / "smoke")
+        words = last_words(folder / "smoke")
         first = f"smoke trial: {outcome.message}" + (f" ({words[-1]})" if words else "")
         update["feedback"] = "\n".join([first, *words])
         if state["repairs"] >= MAX_REPAIRS:
@@ -204,7 +203,7 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
         _order(context, idea, folder),
         lambda phase: context.listen(Event("phase", idea.number, phase=phase)),
     )
-    words = _last_words(folder)
+    words = last_words(folder)
     if outcome.status == "crashed" and words:
         outcome = outcome.model_copy(update={"message": f"{outcome.message}: {words[-1]}"})
     write_atomically(stored, outcome.model_dump_json(indent=1) + "\n")
@@ -307,16 +306,3 @@ def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
         sandboxed=context.config.sandboxed,
         check_batches=context.config.task.check_batches,
     )
-
-
-def _last_words(folder: Path) -> list[str]:
-    """Return the last lines that a trial printed, cut to what a person or a model can use."""
-    try:
-        with (folder / "train.log").open("rb") as log:
-            log.seek(0, 2)
-            log.seek(max(0, log.tell() - 16_384))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    plain = ("".join(c for c in line if c.isprintable()) for line in lines)  # no escape codes to anybody's terminal
-    return [line[:300].rstrip() for line in plain if line.strip()][-LOG_TAIL_LINES:]

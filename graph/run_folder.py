@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from memory.records import Idea
 
 VERSIONED = ("torch", "torch-geometric", "numpy", "langgraph", "chromadb", "pymatgen", "crystal-research-team")
+LOG_TAIL_LINES = 30
+LOG_TAIL_BYTES = 16_384
 
 
 class RunError(RuntimeError):
@@ -182,3 +184,16 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def last_words(folder: Path, n_lines: int = LOG_TAIL_LINES) -> list[str]:
+    """Return the last lines that a trial printed, cut to what a person or a model can use; none where it has no log."""
+    try:
+        with (folder / "train.log").open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    plain = ("".join(c for c in line if c.isprintable()) for line in lines)  # no escape codes to anybody's terminal
+    return [line[:300].rstrip() for line in plain if line.strip()][-n_lines:]
