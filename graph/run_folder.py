@@ -78,6 +78,8 @@ class RunFolder:
         self.trials = path / "trials"
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
+        self.report = path / "report.html"
+        self.pause = path / "pause"
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import person_cli
+from team import page_cli, person_cli
 from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
 
 SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
@@ -211,6 +211,7 @@ def data_import(
 
 
 person_cli.add_to(app)
+page_cli.add_to(app)
 
 
 def main() -> None:

@@ -24,11 +24,13 @@ from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.journal import Journal
 from memory.techniques import load_playbook
+from team.pausing import unpause
 from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from graph.context import Event
     from memory.person import Answer, Question
     from team.display import Display
 
@@ -141,17 +143,21 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
     from team.display import open_display
     from team.offline import offline_team
     from team.own_ideas import with_own_ideas
+    from team.report.writer import ReportWriter
 
     journal = Journal(folder.journal)
     with journal.lock(), open_display(config, quiet=as_json) as display:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         _prepare(folder, config, display)
+        unpause(folder)
         interrupted = False
         with (
             _stop_on_interrupt(display) as cancel,
-            open_session(folder, config, journal, with_own_ideas(offline_team()), display.listen, cancel) as context,
+            ReportWriter(folder, display.say) as report,
+            open_session(folder, config, journal, with_own_ideas(offline_team()), cancel=cancel) as context,
         ):
+            context.listen = lambda event: _tell(event, display.listen, report.listen)
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:
@@ -169,6 +175,11 @@ def _drive(folder: RunFolder, config: RunConfig, *, as_json: bool) -> int:
     if not stopped:
         return INTERRUPTED if interrupted else WAITING
     return 0 if summary.champion is not None else 1
+
+
+def _tell(event: Event, *listeners: Callable[[Event], None]) -> None:
+    for listen in listeners:
+        listen(event)
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:

@@ -1,18 +1,19 @@
 """Where the champion is wrong: by size of the target, by kind of crystal, by element, and crystal by crystal.
 
-It reads the labels of search-validation, so that what it returns is for the person who owns the data alone: see the docstring of
-`team.report`. Official test rows are in no file that it opens.
+It reads the labels of search-validation, so that what it returns is for the person who owns the data alone: see the
+docstring of `team.report`. Official test rows are in no file that it opens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation_locked.crystals import SYMBOLS, Crystals
-from team.report.palette import BEST, HEAT, SEED
+from team.report.palette import BEST, HEAT, SEED, heat_colour, readable_on
 
 if TYPE_CHECKING:
     from graph.run_folder import RunFolder
@@ -123,7 +124,8 @@ def parity_figure(errors: Errors, unit: str) -> Figure:
 
 def range_figure(errors: Errors, unit: str) -> Figure:
     """Return the mean absolute error of champion and seed by range of the label, each with its 95 % interval."""
-    names, masks = label_ranges(errors, unit)
+    names, masks = label_ranges(errors)
+    axis = f" ({unit})" if unit else ""
     traces: list[Figure] = []
     sides = [("seed", errors.seed, SEED, "/"), ("champion", errors.champion, BEST, "")]
     for name, predictions, colour, pattern in sides:
@@ -148,30 +150,34 @@ def range_figure(errors: Errors, unit: str) -> Figure:
         "layout": {
             "height": 420,
             "barmode": "group",
-            "yaxis": {"title": {"text": f"mean absolute error ({unit})" if unit else "mean absolute error"}},
-            "xaxis": {"title": {"text": "range of the label"}, "type": "category"},
+            "yaxis": {"title": {"text": f"mean absolute error{axis}"}},
+            "xaxis": {
+                "title": {"text": f"range of the label{axis}, and its number of crystals"},
+                "type": "category",
+                "tickangle": 0,
+                "automargin": True,
+            },
         },
     }
 
 
-def label_ranges(errors: Errors, unit: str) -> tuple[list[str], list[np.ndarray]]:
-    """Return names and masks [n] of ranges of the label: zero apart where it is a class, then equal numbers of crystals."""
+def label_ranges(errors: Errors) -> tuple[list[str], list[np.ndarray]]:
+    """Return names and masks [n] of ranges of the label: zero apart where it is a class, then equal numbers each."""
     labels = errors.labels
     names: list[str] = []
     masks: list[np.ndarray] = []
     rest = np.ones(len(labels), dtype=bool)
     if errors.is_gap:
-        names.append(f"metal (0)<br>{int((labels == 0).sum()):,}")
+        names.append(f"metal<br>{int((labels == 0).sum()):,}")
         masks.append(labels == 0)
         rest = labels > 0
     cuts = np.unique(np.quantile(labels[rest], np.linspace(0, 1, N_RANGES)).round(2))
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in pairwise(cuts):
         last = high == cuts[-1]
-        mask = rest & (labels >= low if names[int(errors.is_gap) :] else labels <= high) & (
-            labels <= labels.max() if last else labels < high
-        )
+        above = labels >= low if low != cuts[0] else np.ones(len(labels), dtype=bool)  # the ends are rounded
+        mask = rest & above & (labels < high if not last else True)
         if mask.any():
-            names.append(f"{low:g} to {high:g}<br>{int(mask.sum()):,}")
+            names.append(f"{low:.2g} - {high:.2g}<br>{int(mask.sum()):,}")
             masks.append(mask)
     return names, masks
 
@@ -187,8 +193,11 @@ def confusion(errors: Errors, unit: str) -> dict[str, Any] | None:
             ["metal", int((metal & said).sum()), int((metal & ~said).sum())],
             ["non-metal", int((~metal & said).sum()), int((~metal & ~said).sum())],
         ],
-        "share_of_error": round(float(np.abs(errors.champion - errors.labels)[metal != said].sum())
-            / max(float(np.abs(errors.champion - errors.labels).sum()), 1e-12), 3),
+        "share_of_error": round(
+            float(np.abs(errors.champion - errors.labels)[metal != said].sum())
+            / max(float(np.abs(errors.champion - errors.labels).sum()), 1e-12),
+            3,
+        ),
     }
 
 
@@ -220,32 +229,21 @@ def element_figure(errors: Errors, unit: str) -> Figure:
     owner, element = pairs // 256, pairs % 256
     counts = np.bincount(element, minlength=len(SYMBOLS))
     sums = np.bincount(element, weights=absolute[owner], minlength=len(SYMBOLS))
+    known = [z for z in range(1, len(SYMBOLS)) if counts[z] >= MIN_CRYSTALS]
+    means = {z: float(sums[z] / counts[z]) for z in known}
+    top = max(float(np.quantile(list(means.values()), 0.97)) if means else 1.0, 1e-12)
     value: list[list[float | None]] = [[None] * 18 for _ in range(9)]
-    text = [[""] * 18 for _ in range(9)]
-    hover = [[""] * 18 for _ in range(9)]
-    known = np.flatnonzero(counts >= MIN_CRYSTALS)
-    known = known[(known > 0) & (known < len(SYMBOLS))]
-    for z in range(1, len(SYMBOLS)):
+    for z, mean in means.items():
         row, column = table_place(z)
-        text[row][column] = SYMBOLS[z]
-        hover[row][column] = f"{SYMBOLS[z]}: {counts[z]:,} crystals, too few to say"
-    for z in known:
-        row, column = table_place(int(z))
-        mean = float(sums[z] / counts[z])
         value[row][column] = round(mean, 4)
-        text[row][column] = f"{SYMBOLS[z]}<br>{mean:.2f}"
-        hover[row][column] = f"{SYMBOLS[z]}: {mean:.3f} {unit} over {counts[z]:,} crystals"
-    top = float(np.quantile(sums[known] / counts[known], 0.97)) if len(known) else 1.0
+    rest = [z for z in range(1, len(SYMBOLS)) if z not in means]
+    text = {"type": "scatter", "mode": "text", "showlegend": False, "cliponaxis": False}
     return {
         "data": [
             {
                 "type": "heatmap",
                 "z": value,
-                "text": text,
-                "customdata": hover,
-                "texttemplate": "%{text}",
-                "textfont": {"size": 10},
-                "hovertemplate": "%{customdata}<extra></extra>",
+                "hoverinfo": "skip",
                 "hoverongaps": False,
                 "colorscale": HEAT,
                 "zmin": 0,
@@ -253,15 +251,38 @@ def element_figure(errors: Errors, unit: str) -> Figure:
                 "xgap": 2,
                 "ygap": 2,
                 "colorbar": {"title": {"text": unit}, "thickness": 12, "len": 0.8},
-            }
+            },
+            {
+                **text,
+                **_at_places(known),
+                "text": [f"<b>{SYMBOLS[z]}</b><br>{mean:.2f}" for z, mean in means.items()],
+                "textfont": {"size": 10, "color": [readable_on(heat_colour(mean / top)) for mean in means.values()]},
+                "hovertext": [f"{SYMBOLS[z]}: {m:.3f} {unit} over {counts[z]:,} crystals" for z, m in means.items()],
+                "hoverinfo": "text",
+            },
+            {
+                **text,
+                **_at_places(rest),
+                "meta": "muted",
+                "text": [SYMBOLS[z] for z in rest],
+                "textfont": {"size": 10},
+                "hovertext": [f"{SYMBOLS[z]}: {counts[z]:,} crystals, too few to say" for z in rest],
+                "hoverinfo": "text",
+            },
         ],
         "layout": {
-            "height": 430,
-            "xaxis": {"visible": False, "fixedrange": True},
-            "yaxis": {"visible": False, "autorange": "reversed", "fixedrange": True},
+            "height": 400,
+            "margin": {"t": 8, "b": 8},
+            "xaxis": {"visible": False, "fixedrange": True, "range": [-0.5, 17.5]},
+            "yaxis": {"visible": False, "fixedrange": True, "range": [8.5, -0.5]},
             "hovermode": "closest",
         },
     }
+
+
+def _at_places(elements: list[int]) -> Figure:
+    places = [table_place(z) for z in elements]
+    return {"x": [column for _, column in places], "y": [row for row, _ in places]}
 
 
 def table_place(atomic_number: int) -> tuple[int, int]:

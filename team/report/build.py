@@ -1,7 +1,7 @@
 """All that a report shows of a run, gathered as plain data: the header, the panels with their figures, the trials.
 
-A panel has one sentence that says what a reader learns from it; one that would teach nothing yet is left out. What does not
-change between two trials is kept by the `Gatherer`, so that a report after each trial is cheap.
+A panel has one sentence that says what a reader learns from it; one that would teach nothing yet is left out. What
+does not change between two trials is kept by the `Gatherer`, so that a report after each trial is cheap.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import zlib
 from collections import defaultdict
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from evaluation_locked.prepare import load_facts
@@ -58,7 +59,9 @@ class Gatherer:
         spend = read_spend(folder)
         history, rows = trial_rows(Journal(folder.journal).read(), spend["usd_by_trial"])
         summary = summarise(folder)
-        metric = f"{config.task.metric} ({config.task.unit})" if config.task.score_metric.has_unit else config.task.metric
+        metric = (
+            f"{config.task.metric} ({config.task.unit})" if config.task.score_metric.has_unit else config.task.metric
+        )
         better = config.task.score_metric.better
         unit = config.task.unit
         playbook = self._techniques()
@@ -109,8 +112,8 @@ def header(summary: Summary, seal: str, rows: list[Row], spend: dict[str, Any]) 
         "usd": spend["usd"],
         "tokens": spend["tokens"],
         "honest": (
-            "The gain is measured on the search-validation crystals that chose the champion, so it leans to the good side; "
-            "only official test folds, opened by a person after the search, are there for a claim."
+            "The gain is measured on the search-validation crystals that chose the champion, so it leans to the "
+            "good side; only official test folds, opened by a person after the search, are there for a claim."
         ),
     }
 
@@ -152,7 +155,7 @@ def _search_panels(
                 "title": "Progress",
                 "teaches": f"How low the {metric} came, when, and how far the intervals of the others reach below it.",
                 "figures": [figure],
-                "notes": [f"{outside} scores lie outside the frame; a double click shows them."] if outside else [],
+                "notes": _progress_notes(rows, outside, better),
             }
         )
     if rows:
@@ -170,11 +173,25 @@ def _search_panels(
             {
                 "id": "axes",
                 "title": "What was tried where",
-                "teaches": "Which parts of the network were worked on, what came of it, and where a next trial pays.",
+                "teaches": "Which parts of the network were worked on, what came of it, and what was left alone.",
                 "figures": [search_figures.coverage_figure(rows, playbook)],
             }
         )
     return panels
+
+
+def _progress_notes(rows: list[Row], outside: int, better: str) -> list[str]:
+    champions = [row.champion_score for row in rows if row.champion_score is not None]
+    worse = 1 if better == "lower" else -1
+    notes = []
+    if any(worse * (after - before) > 1e-9 for before, after in pairwise(champions)):
+        notes.append(
+            "The line gets worse where the champion was trained again and the gain was luck, all of it or in part."
+        )
+    if outside:
+        lie = "score lies" if outside == 1 else "scores lie"
+        notes.append(f"{outside} {lie} outside the frame; a double click shows all.")
+    return notes
 
 
 def _crowding_panel(history: History, playbook: list[Technique]) -> list[Panel]:
@@ -187,8 +204,8 @@ def _crowding_panel(history: History, playbook: list[Technique]) -> list[Panel]:
         {
             "id": "crowding",
             "title": "Crowding map",
-            "teaches": f"Where ideas crowd, and what lies open: {untried} of {len(playbook)} known techniques were not tried "
-            "(hollow).",
+            "teaches": f"Where ideas crowd, and what lies open: {untried} of {len(playbook)} known techniques were not "
+            "tried (hollow).",
             "figures": [ideas_map.map_figure(layout, history, playbook)],
             "notes": [
                 "Near means alike in words. A plane cannot hold all of that: of the neighbourhoods "
@@ -220,7 +237,7 @@ def _standing_panel(folder: RunFolder, summary: Summary) -> list[Panel]:
             "blocks": [
                 {
                     "title": "Search-validation: the rows that chose the champion",
-                    "note": "Not comparable with the figure below: other rows, fewer crystals to train on, another budget.",
+                    "note": "Not comparable with the figure below: other rows, fewer crystals, another budget.",
                     "figure": standing.validation_figure(summary),
                 },
                 {
@@ -253,8 +270,7 @@ def _error_panels(folder: RunFolder, history: History, kind: str, unit: str) -> 
         {
             "id": "elements",
             "title": "Error by element",
-            "teaches": "Whether the error sits with certain elements; the figure is the mean absolute error of crystals that "
-            "hold it.",
+            "teaches": "Whether the error sits with certain elements: the mean absolute error of crystals with it.",
             "figures": [anatomy.element_figure(errors, unit)],
             "notes": [f"Elements in fewer than {anatomy.MIN_CRYSTALS} of these crystals are left blank."],
         },
@@ -272,9 +288,9 @@ def _noise_panel(history: History, rows: list[Row], summary: Summary, metric: st
     notes = []
     if summary.seed_noise is not None:
         notes.append(
-            f"The same file trained with another random seed moves by {summary.seed_noise:.4f} {summary.unit} (one standard "
-            f"deviation); {kept} change{'s were' if kept != 1 else ' was'} kept, and noise alone would have made "
-            f"{summary.expected_false_keeps:g} keeps."
+            f"The same file trained with another random seed moves by {summary.seed_noise:.4f} {summary.unit} (one "
+            f"standard deviation); {kept} change{'s were' if kept != 1 else ' was'} kept, and noise alone would "
+            f"have made {summary.expected_false_keeps:g} keeps."
         )
     return [
         {

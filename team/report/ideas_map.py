@@ -1,9 +1,10 @@
 """The crowding map: ideas laid out by what they say, with the known techniques that nobody tried as hollow marks.
 
-The vectors are those of the idea memory (`memory.embedding`), made again from the texts, because Chroma's folder belongs to the
-process that runs. Two directions of a linear projection hold a tenth of what these vectors say, so the layout is t-SNE's (van der
-Maaten, Hinton 2008) of landmarks: the playbook's techniques and the ideas unlike any of them. Every other idea lies at the
-landmarks that it is most similar to. The layout of a playbook stays as it is while a run goes on.
+The vectors are those of the idea memory (`memory.embedding`), made again from the texts, because Chroma's folder
+belongs to the process that runs. Two directions of a linear projection hold a tenth of what these vectors say, so the
+layout is t-SNE's (van der Maaten, Hinton 2008) of landmarks: the playbook's techniques and the ideas unlike any of
+them. Every other idea lies at the landmarks that it is most similar to. The layout of a playbook stays as it is while
+a run goes on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ MIN_LANDMARKS = 12
 NEAREST = 3
 SHARPNESS = 8.0  # power of the similarity in an idea's place: its nearest landmark counts most
 NEIGHBOURS = 5
+NAMED_FAMILY = 3  # techniques, from which a family is named on the map, where most lie together:
+COMPACT = 0.5  # of the spread of the map, from the middle
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class IdeasMap:
 
 def lay_out(history: History, playbook: Sequence[Technique]) -> IdeasMap | None:
     """Return the map of a run, None where there are too few techniques and ideas to lay out."""
-    ideas = [(number, t.idea.text) for number, t in history.trials.items() if t.idea.mode not in ("baseline", "replicate")]
+    ideas = [
+        (number, t.idea.text) for number, t in history.trials.items() if t.idea.mode not in ("baseline", "replicate")
+    ]
     known = [technique_text(technique) for technique in playbook]
     marks = list(dict.fromkeys(known))
     for _, text in ideas:
@@ -105,6 +110,7 @@ def map_figure(layout: IdeasMap, history: History, playbook: Sequence[Technique]
         at = [i for i, number in enumerate(layout.trials) if history.trials[number].idea.axis == axis]
         if not at:
             continue
+        at.sort(key=lambda i: history.outcome(layout.trials[i]) == "kept")  # the legend shows the first one's mark
         outcomes = [history.outcome(layout.trials[i]) for i in at]
         traces.append(
             {
@@ -124,17 +130,52 @@ def map_figure(layout: IdeasMap, history: History, playbook: Sequence[Technique]
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
-    plain = {"showticklabels": False, "zeroline": False, "showgrid": False, "ticks": ""}
+    plain = {"showticklabels": False, "zeroline": False, "showgrid": False, "ticks": "", "showline": False}
     return {
         "data": traces,
         "layout": {
             "height": 460,
-            "xaxis": {**plain, "scaleanchor": "y"},
-            "yaxis": dict(plain),
+            "margin": {"b": 10, "l": 14},
+            "xaxis": {**plain, "range": _span(layout, 0)},
+            "yaxis": {**plain, "range": _span(layout, 1)},
             "hovermode": "closest",
             "dragmode": "pan",
+            "annotations": _family_names(layout, playbook),
         },
     }
+
+
+def _family_names(layout: IdeasMap, playbook: Sequence[Technique]) -> list[Figure]:
+    """Return the names of large families of techniques, each in the middle of its own."""
+    families: dict[str, list[int]] = {}
+    for i, technique in enumerate(playbook):
+        families.setdefault(technique.family, []).append(i)
+    middles = {family: np.median(layout.technique_places[at], axis=0) for family, at in families.items()}
+    compact = {
+        family
+        for family, at in families.items()
+        if len(at) >= NAMED_FAMILY
+        and np.median(np.linalg.norm(layout.technique_places[at] - middles[family], axis=1)) < COMPACT
+    }
+    return [
+        {
+            "x": round(float(x), 3),
+            "y": round(float(y), 3),
+            "text": plot_text(family.replace("-", " "), 24),
+            "showarrow": False,
+            "font": {"size": 11},
+            "opacity": 0.8,
+            "yshift": 16,
+        }
+        for family, (x, y) in middles.items()
+        if family in compact
+    ]
+
+
+def _span(layout: IdeasMap, axis: int) -> list[float]:
+    every = np.concatenate([layout.technique_places[:, axis], layout.places[:, axis]])
+    pad = 0.08 * (float(np.ptp(every)) or 1.0)
+    return [round(float(every.min()) - pad, 3), round(float(every.max()) + pad, 3)]
 
 
 def technique_text(technique: Technique) -> str:
@@ -150,9 +191,12 @@ def _landmark_places(texts: tuple[str, ...]) -> tuple[np.ndarray, float]:
     vectors = _vectors(texts)
     distances = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * vectors @ vectors.T))
     perplexity = min(8.0, (len(texts) - 1) / 3)
-    layout = TSNE(2, metric="precomputed", init="random", random_state=0, perplexity=perplexity)
+    # The exact method, since the other one takes OpenMP threads, which wait for each other beside a trial that trains.
+    layout = TSNE(2, metric="precomputed", init="random", random_state=0, perplexity=perplexity, method="exact")
     places = layout.fit_transform(distances)
-    faithful = float(trustworthiness(distances, places, n_neighbors=min(NEIGHBOURS, len(texts) // 3), metric="precomputed"))
+    faithful = float(
+        trustworthiness(distances, places, n_neighbors=min(NEIGHBOURS, len(texts) // 3), metric="precomputed")
+    )
     return (places - places.mean(axis=0)) / max(float(places.std()), 1e-9), faithful
 
 

@@ -169,6 +169,6 @@ def _mark(x: float, text: str, side: str) -> Figure:
         "text": text,
         "showarrow": False,
         "xanchor": side,
-        "yanchor": "bottom",
+        "yanchor": "top",
         "font": {"size": 11},
     }

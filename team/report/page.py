@@ -1,7 +1,7 @@
 """The HTML of a report: one file that holds its data, its code and Plotly, and may not connect to anything.
 
-Data is embedded as JSON that cannot end its own element, and the page's code sets it as text. Beyond that the policy of the page
-lets only the two scripts run whose hashes it names, so that markup which got in would still do nothing.
+Data is embedded as JSON that cannot end its own element, and the page's code sets it as text. Beyond that the policy
+of the page lets only the two scripts run whose hashes it names, so that markup which got in would still do nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def report_html(payload: dict[str, Any]) -> str:
     head = payload["header"]
     champion = head["champion_score"]
     summary = f"{head['trained']} trials; " + (
-        "no champion yet." if champion is None else f"champion: trial {head['champion']}, {head['metric']} {champion:.4f}."
+        "no champion yet."
+        if champion is None
+        else f"champion: trial {head['champion']}, {head['metric']} {champion:.4f}."
     )
     return fill_page(
         title=f"{payload['name']}: {payload['title']}",
@@ -73,9 +75,9 @@ def json_for_html(value: Any) -> str:
 
 
 @functools.cache
-def asset(name: str) -> str:
+def asset(name: str, package: str = "team.report") -> str:
     """Return one of the page's own files."""
-    return files("team.report").joinpath("assets", name).read_text(encoding="utf-8")
+    return files(package).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -1,12 +1,13 @@
 """Figures of the search: progress, the idea graph, and how far each axis was explored.
 
-A figure is a plain Plotly specification (`data`, `layout`), which `plotly.graph_objects.Figure` takes as it is; colours of page
-and text are left to the page, which has a light and a dark one.
+A figure is a plain Plotly specification (`data`, `layout`), which `plotly.graph_objects.Figure` takes as it is;
+colours of page and text are left to the page, which has a light and a dark one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def progress_figure(rows: Sequence[Row], metric: str, better: str) -> Figure:
     traces.append(
         {
             "type": "scatter",
-            "name": "champion",
+            "name": "champion, mean of its trainings",
             "mode": "lines",
             "line": {"shape": "hv", "color": BEST, "width": 2.5},
             "y": [row.champion_score for row in steps],
@@ -73,7 +74,7 @@ def progress_figure(rows: Sequence[Row], metric: str, better: str) -> Figure:
             }
         )
         positions.append(group)
-    choices = {
+    choices: dict[str, list[list[float]]] = {
         "trials": [[row.number for row in group] for group in positions],
         "hours": [[round(row.hours, 5) for row in group] for group in positions],
     }
@@ -98,8 +99,8 @@ def progress_figure(rows: Sequence[Row], metric: str, better: str) -> Figure:
 def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
     """Return who came from whom: a node a trial in the order tried, in the lane of its axis.
 
-    The nodes' colour is their outcome's; `layout.meta` holds the other colouring, the other height (gain over the seed), and
-    which traces are what.
+    The nodes' colour is their outcome's; `layout.meta` holds the other colouring, the other height (gain over the
+    seed), and which traces are what.
     """
     lanes = _lane_heights(rows)
     gains = _gains_over_seed(history, rows)
@@ -109,16 +110,15 @@ def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
     crowding = [(other, row.number) for row in rows for other in row.nearest[:3] if other in at and other != row.number]
     champion = history.champion
     path = history.lineage(champion.number) if champion is not None else []
-    edges: list[tuple[str, Iterable[tuple[int, int]], Figure]] = [
+    edges: list[tuple[str, list[tuple[int, int]], Figure]] = [
         ("crowding", crowding, {"color": "#c75ba0", "width": 1, "dash": "dot"}),
         ("edited from", lineage, {"color": "#8d94a055", "width": 1}),
         ("joins or repeats", joins, {"color": "#3d86cc66", "width": 1, "dash": "dash"}),
-        ("way to the champion", list(zip(path, path[1:], strict=False)), {"color": BEST, "width": 3}),
+        ("way to the champion", list(pairwise(path)), {"color": BEST, "width": 3}),
     ]
     traces: list[Figure] = []
     other: list[list[float | None]] = []
     for name, pairs, line in edges:
-        pairs = list(pairs)
         traces.append(
             {
                 "type": "scatter",
@@ -155,7 +155,7 @@ def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
         "data": traces,
         "layout": {
             "meta": {"gain_y": other, "axis_colours": colours, "n_edge_traces": len(edges)},
-            "height": 480,
+            "height": 560,
             "xaxis": {"title": {"text": "trial"}, "zeroline": False, "showgrid": False},
             "yaxis": {
                 "tickvals": list(range(len(LANES))),
@@ -222,8 +222,8 @@ def coverage_figure(rows: Sequence[Row], playbook: Sequence[Technique]) -> Figur
             "height": 400,
             "barmode": "stack",
             "xaxis": {"domain": [0, 0.56], "title": {"text": "trials"}, "zeroline": False},
-            "xaxis2": {"domain": [0.62, 1], "title": {"text": "mean gain over the champion of the time"}, "anchor": "y"},
-            "yaxis": {"automargin": True},
+            "xaxis2": {"domain": [0.62, 1], "title": {"text": "mean gain over the champion"}, "anchor": "y"},
+            "yaxis": {"automargin": True, "range": [-0.5, len(axes) - 0.5]},
         },
     }
 
@@ -301,7 +301,7 @@ def _reach(scored: Sequence[Row], better: str) -> Figure:
 
 
 def _lane_heights(rows: Sequence[Row]) -> dict[int, float]:
-    """Return a height for each trial within the lane of its axis, so that neighbours in a lane do not cover each other."""
+    """Return a height for each trial in the lane of its axis, so that neighbours in it do not cover each other."""
     heights: dict[int, float] = {}
     seen: Counter[str] = Counter()
     spread = (0.0, 0.55, -0.55, 1.0, -1.0)
@@ -313,9 +313,7 @@ def _lane_heights(rows: Sequence[Row]) -> dict[int, float]:
 
 def _gains_over_seed(history: History, rows: Sequence[Row]) -> dict[int, float | None]:
     first = next((row.number for row in rows if row.score is not None), None)
-    return {
-        row.number: None if first is None or row.score is None else history.gain(first, row.number) for row in rows
-    }
+    return {row.number: None if first is None or row.score is None else history.gain(first, row.number) for row in rows}
 
 
 def _size(row: Row, rows: Sequence[Row]) -> float:
@@ -333,5 +331,3 @@ def _mean_and_error(values: Sequence[float]) -> tuple[float | None, float]:
     if len(values) == 1:
         return float(values[0]), 0.0
     return float(np.mean(values)), float(1.96 * np.std(values, ddof=1) / np.sqrt(len(values)))
-
-

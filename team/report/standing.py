@@ -1,7 +1,8 @@
 """The champion beside published results, on two scales that are never one: search-validation, and the official folds.
 
-A search-validation score is measured on rows that chose the champion, after another training, on another number of crystals:
-it is drawn in a figure of its own. In the official figure our own results stand only where `team evaluate` made some.
+A search-validation score is measured on rows that chose the champion, after another training, on another number of
+crystals: it is drawn in a figure of its own. In the official figure our own results stand only where `team evaluate`
+made some.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def validation_figure(summary: Summary) -> Figure:
 
 
 def official_figure(config: RunConfig, official: list[dict[str, Any]]) -> Figure | None:
-    """Return published results on the official folds, and this run's where it has some; None where nothing is published."""
+    """Return published results on the official folds, and this run's; None where nothing is published."""
     published = [b for b in load_baselines(config.task.baselines) if b.official or b.fold_mae or b.pretrained]
     points = [
         (

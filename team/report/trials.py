@@ -1,7 +1,7 @@
 """Trials as rows and details: what every panel draws from, and what the side panel of the idea graph says of one trial.
 
-It reads the journal's entries and the files of a trial's folder. Texts are passed on as they were written, by models and by
-hostile code: the page shows them as text and nothing else.
+It reads the journal's entries and the files of a trial's folder. Texts are passed on as they were written, by models
+and by hostile code: the page shows them as text and nothing else.
 """
 
 from __future__ import annotations
@@ -175,4 +175,8 @@ def plot_text(title: str, limit: int) -> str:
 
 
 def _cut(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}\n[{len(text) - limit:,} more characters are in the trial's folder]"
+    return (
+        text
+        if len(text) <= limit
+        else f"{text[:limit]}\n[{len(text) - limit:,} more characters are in the trial's folder]"
+    )

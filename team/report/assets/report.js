@@ -3,6 +3,7 @@
 const teamReport = (() => {
   const OUTCOMES = { kept: "★", discarded: "●", "near-miss": "◆", replicate: "■", crashed: "✕", rejected: "▼", "set-aside": "✶" };
   const state = { payload: null, details: {}, rows: new Map(), children: new Map(), selected: null, plots: [], x: "trials", colour: "outcome", height: "axis", crowding: false, asked: 0 };
+  const ZOOMED = { scrollZoom: true, displayModeBar: true };
   const byId = (id) => document.getElementById(id);
 
   function make(tag, attributes = {}, ...children) {
@@ -28,8 +29,9 @@ const teamReport = (() => {
     const axis = { gridcolor: grid, linecolor: line, tickcolor: line, tickfont: { color: muted }, zerolinecolor: line };
     const full = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: name, autosize: true,
       font: { family: "system-ui, sans-serif", size: 13, color: ink }, colorway: ["#3d86cc"],
-      margin: { l: 60, r: 14, t: layout.annotations && name.startsWith("noise") ? 44 : 30, b: 48 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
+      margin: { l: 60, r: 14, t: 34, b: 48, ...layout.margin },
+      legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
       hoverlabel: { bgcolor: colourOf("--panel"), bordercolor: muted, font: { color: ink } } };
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) {
       const own = layout[key];
@@ -42,9 +44,10 @@ const teamReport = (() => {
     const data = figure.data.map((trace) => ({ ...trace }));
     for (const trace of data) if (trace.error_x || trace.error_y) for (const key of ["error_x", "error_y"])
       if (trace[key] && !trace[key].color) trace[key] = { ...trace[key], color: colourOf("--muted") };
+    for (const trace of data) if (trace.meta === "muted") trace.textfont = { ...trace.textfont, color: colourOf("--muted") };
     for (const trace of data) if (trace.type === "heatmap") trace.colorbar = { ...trace.colorbar, tickfont: { color: colourOf("--muted") } };
     const promise = Plotly.react(node, data, themed(figure.layout, name), { displaylogo: false, responsive: true,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], ...config });
+      displayModeBar: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud", "sendDataToCloud"], ...config });
     const known = state.plots.find((plot) => plot.node === node);
     if (known) known.figure = figure;
     else state.plots.push({ node, name, figure, config });
@@ -73,8 +76,8 @@ const teamReport = (() => {
     if (h.gain !== null) cards.push(card("gain over the seed", `${signed(h.gain)}${unit}`, `[${signed(h.gain_low)}, ${signed(h.gain_high)}], ${h.gain_z.toFixed(1)} standard errors`, h.gain_low > 0 ? "beyond noise, on the rows that chose it" : "not beyond noise"));
     else if (h.champion !== null) cards.push(card("gain over the seed", "none", "the seed is still the champion"));
     const outcomes = Object.entries(h.outcomes).map(([outcome, n]) => `${n} ${outcome}`).join(", ");
-    cards.push(card("trials", h.trained > h.trials_planned ? `${h.trained}` : `${h.trained} of ${h.trials_planned}`, outcomes));
-    cards.push(card("changes kept", `${h.n_keeps}`, `noise alone would keep ${h.expected_false_keeps}`));
+    const kept = `${several(h.n_keeps, "change", "changes")} kept; noise alone would keep ${h.expected_false_keeps}`;
+    cards.push(card("trials", h.trained > h.trials_planned ? `${h.trained}` : `${h.trained} of ${h.trials_planned}`, kept, outcomes));
     const cost = h.hours >= 1 ? `${h.hours.toFixed(1)} hours` : `${(60 * h.hours).toFixed(1)} minutes`;
     cards.push(card("cost", cost, h.tokens ? `${h.tokens.toLocaleString("en")} tokens, ${h.usd.toFixed(2)} USD` : "no model was paid"));
     cards.push(card("judge", h.sealed ? "sealed" : "not sealed", h.sealed ? `seal ${h.seal.slice(0, 12)}` : "trials ran without a sandbox: do not trust these scores", `${h.n_validation.toLocaleString("en")} search-validation crystals`));
@@ -94,8 +97,8 @@ const teamReport = (() => {
   }
   function progressPanel(panel) {
     const figure = panel.figures[0], choices = Object.keys(figure.layout.meta.x);
-    const node = plot(panel.id, 0, withX(figure, state.x), "Scores over the run");
-    const act = (value) => { state.x = value; draw(node, `${panel.id}-0-${value}`, withX(figure, value)); };
+    const node = plot(panel.id, 0, withX(figure, state.x), "Scores over the run", { displayModeBar: true });
+    const act = (value) => { state.x = value; draw(node, `${panel.id}-0-${value}`, withX(figure, value), { displayModeBar: true }); };
     return [make("div", { class: "controls" }, choice("over", "x", choices.map((one) => [one, one]), state.x, act)), node];
   }
   function withX(figure, choiceOfX) {
@@ -107,7 +110,7 @@ const teamReport = (() => {
   }
   function graphPanel(panel) {
     const figure = panel.figures[0];
-    const node = plot(panel.id, 0, asChosen(figure), "Idea graph", { scrollZoom: true });
+    const node = plot(panel.id, 0, asChosen(figure), "Idea graph", ZOOMED);
     node.setAttribute("tabindex", "0");
     node.setAttribute("role", "application");
     node.setAttribute("aria-label", "Idea graph. Left and right go to the trial before and after, up to the trial that it was edited from, down to the first that was edited from it.");
@@ -122,7 +125,7 @@ const teamReport = (() => {
       };
       setTimeout(listen, 0);
     }
-    const again = () => draw(node, `${panel.id}-0-${state.height}`, asChosen(figure), { scrollZoom: true });
+    const again = () => draw(node, `${panel.id}-0-${state.height}`, asChosen(figure), ZOOMED);
     const controls = make("div", { class: "controls" },
       choice("colour", "colour", [["outcome", "outcome"], ["axis", "axis"]], state.colour, (value) => { state.colour = value; again(); }),
       choice("height", "height", [["axis", "axis"], ["gain", "gain over the seed"]], state.height, (value) => { state.height = value; again(); }),

@@ -1,0 +1,128 @@
+"""What a page needs to know of a run, read from the run's files alone, and read once however many pages are open."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from graph.run_folder import last_words
+from memory.journal import Journal
+from memory.records import Idea
+from team.report.build import Gatherer
+from team.report.page import json_for_html
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from graph.run_folder import RunFolder
+
+FRESH_SECONDS = 0.5
+LOG_LINES = 24
+
+
+@dataclass(frozen=True)
+class Now:
+    """A run at this moment.
+
+    Attributes:
+        version: Changes with the journal: a page whose panels are of another version asks for them anew.
+        state: `working`, `pausing` (after this trial), or `stopped`.
+        trial: Number of the trial at work, None where none is.
+        title: Of its idea.
+        log: The end of what it printed.
+        trouble: Why a resume that was asked for here did not go on; empty where it did.
+    """
+
+    version: str
+    state: str
+    trial: int | None = None
+    title: str = ""
+    log: tuple[str, ...] = ()
+    trouble: str = ""
+
+    def as_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+class RunWatch:
+    """Reads a run for all open pages.
+
+    Args:
+        folder: The run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.resumed: subprocess.Popen[bytes] | None = None
+        self._gatherer = Gatherer(folder)
+        self._lock = threading.Lock()
+        self._now: tuple[float, Now] | None = None
+        self._payload: tuple[str, bytes] | None = None
+
+    def now(self) -> Now:
+        """Return the run's state, at most half a second old."""
+        with self._lock:
+            if self._now is None or time.monotonic() - self._now[0] > FRESH_SECONDS:
+                self._now = (time.monotonic(), self._read())
+            return self._now[1]
+
+    def payload(self) -> bytes:
+        """Return the report's data as JSON, gathered anew where the journal has grown.
+
+        Raises:
+            RunError, JournalError, DataError: The run cannot be read.
+        """
+        with self._lock:
+            version = self._version()
+            if self._payload is None or self._payload[0] != version:
+                data: dict[str, Any] = self._gatherer.payload() | {"version": version}
+                self._payload = (version, json_for_html(data).encode())
+            return self._payload[1]
+
+    def _read(self) -> Now:
+        working = bool(Journal(self.folder.journal).writer())
+        state = ("pausing" if self.folder.pause.exists() else "working") if working else "stopped"
+        newest = max(self.folder.trials.glob("[0-9]*"), default=None, key=lambda path: path.name)
+        trial, title, log = None, "", list[str]()
+        if newest is not None:
+            log = _newest_log(newest)
+            if working:
+                trial, title = int(newest.name.split("-")[0]), _title(newest)
+        return Now(self._version(), state, trial, title, tuple(log), self._trouble())
+
+    def _version(self) -> str:
+        try:
+            found = self.folder.journal.stat()
+        except OSError:
+            return "0"
+        return f"{found.st_size}-{found.st_mtime_ns}"
+
+    def _trouble(self) -> str:
+        """Return the last words of a resume that failed, such as a seal that no longer fits."""
+        if self.resumed is None or self.resumed.poll() in (
+            None,
+            0,
+            130,
+            3,
+        ):  # at work, done, stopped, waits for a person
+            return ""
+        lines = (self.folder.path / "resume.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1][:500] if lines else f"team resume ended with code {self.resumed.returncode}"
+
+
+def _newest_log(trial: Path) -> list[str]:
+    """Return the end of the trial's log, or of its smoke trial's while that is the newer one."""
+    logs = [path for path in (trial / "train.log", trial / "smoke" / "train.log") if path.exists()]
+    return last_words(max(logs, key=lambda path: path.stat().st_mtime).parent, LOG_LINES) if logs else []
+
+
+def _title(trial: Path) -> str:
+    try:
+        return Idea.model_validate_json((trial / "idea.json").read_text(encoding="utf-8")).title
+    except (OSError, ValueError):
+        return ""  # it is being written
