@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation_locked.crystals import SYMBOLS, Crystals
-from team.report.palette import BEST, HEAT, SEED, heat_colour, readable_on
+from team.report.palette import BARS, BEST, HEAT, SEED, heat_colour, readable_on
 
 if TYPE_CHECKING:
     from graph.run_folder import RunFolder
@@ -140,7 +140,13 @@ def range_figure(errors: Errors, unit: str) -> Figure:
                 "name": name,
                 "x": names,
                 "y": _rounded(np.array(means)),
-                "error_y": {"type": "data", "array": _rounded(np.array(spread)), "thickness": 1.2, "width": 3},
+                "error_y": {
+                    "type": "data",
+                    "array": _rounded(np.array(spread)),
+                    "thickness": 1.2,
+                    "width": 3,
+                    "color": BARS,
+                },
                 "marker": {"color": colour, "pattern": {"shape": pattern, "size": 6}},
                 "hovertemplate": f"{name}: %{{y:.3f}}<extra></extra>",
             }
@@ -263,7 +269,6 @@ def element_figure(errors: Errors, unit: str) -> Figure:
             {
                 **text,
                 **_at_places(rest),
-                "meta": "muted",
                 "text": [SYMBOLS[z] for z in rest],
                 "textfont": {"size": 10},
                 "hovertext": [f"{SYMBOLS[z]}: {counts[z]:,} crystals, too few to say" for z in rest],

@@ -36,6 +36,7 @@ AXIS_COLOURS: dict[str, str] = {
 }
 BEST = "#0b9a6d"
 SEED = "#858b96"
+BARS = "#858b96"
 # Magnitudes: from little to much, readable on both pages where the figure is printed in the cell.
 HEAT: list[tuple[float, str]] = [(0.0, "#dfeaf4"), (0.5, "#7fa9d1"), (1.0, "#27507c")]
 

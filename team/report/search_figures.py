@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memory.records import AXES
-from team.report.palette import AXIS_COLOURS, BEST, OUTCOME_COLOURS, OUTCOME_SYMBOLS
+from team.report.palette import BARS, BEST, OUTCOME_COLOURS, OUTCOME_SYMBOLS
 from team.report.trials import plot_text
 
 if TYPE_CHECKING:
@@ -99,11 +99,9 @@ def progress_figure(rows: Sequence[Row], metric: str, better: str) -> Figure:
 def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
     """Return who came from whom: a node a trial in the order tried, in the lane of its axis.
 
-    The nodes' colour is their outcome's; `layout.meta` holds the other colouring, the other height (gain over the
-    seed), and which traces are what.
+    The first trace is crowding, which the page shows on demand; the nodes' colour is their outcome's.
     """
     lanes = _lane_heights(rows)
-    gains = _gains_over_seed(history, rows)
     at = {row.number: row for row in rows}
     lineage = [(row.parent, row.number) for row in rows if row.parent is not None and row.mode != "replicate"]
     joins = [(other, row.number) for row in rows for other in row.also_from if other in at and other != row.number]
@@ -117,7 +115,6 @@ def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
         ("way to the champion", list(pairwise(path)), {"color": BEST, "width": 3}),
     ]
     traces: list[Figure] = []
-    other: list[list[float | None]] = []
     for name, pairs, line in edges:
         traces.append(
             {
@@ -128,11 +125,9 @@ def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
                 "x": [x for a, b in pairs for x in (a, b, None)],
                 "y": [y for a, b in pairs for y in (lanes[a], lanes[b], None)],
                 "hoverinfo": "skip",
-                "visible": "legendonly" if name == "crowding" else True,
+                "showlegend": name != "crowding",
             }
         )
-        other.append([y for a, b in pairs for y in (gains[a], gains[b], None)])
-    colours: list[list[str]] = []
     for outcome, group in _by_outcome(rows):
         sizes = [_size(row, rows) for row in group]
         traces.append(
@@ -148,13 +143,10 @@ def graph_figure(history: History, rows: Sequence[Row]) -> Figure:
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
-        other.append([gains[row.number] for row in group])
-        colours.append([AXIS_COLOURS[row.axis] for row in group])
     ticks = [f"{lane} {AXES[lane]}" if lane in AXES else "seed, replicates" for lane in LANES]
     return {
         "data": traces,
         "layout": {
-            "meta": {"gain_y": other, "axis_colours": colours, "n_edge_traces": len(edges)},
             "height": 560,
             "xaxis": {"title": {"text": "trial"}, "zeroline": False, "showgrid": False},
             "yaxis": {
@@ -211,7 +203,7 @@ def coverage_figure(rows: Sequence[Row], playbook: Sequence[Technique]) -> Figur
             "y": names,
             "xaxis": "x2",
             "marker": {"symbol": "diamond", "size": 10, "color": "#3d86cc"},
-            "error_x": {"type": "data", "array": high, "arrayminus": low, "thickness": 1.5, "width": 4},
+            "error_x": {"type": "data", "array": high, "arrayminus": low, "thickness": 1.5, "width": 4, "color": BARS},
             "text": said,
             "hovertemplate": "%{x:+.4f}, %{text}<extra></extra>",
         }
@@ -309,11 +301,6 @@ def _lane_heights(rows: Sequence[Row]) -> dict[int, float]:
         heights[row.number] = LANES.index(row.axis) + LANE_SPREAD * spread[seen[row.axis] % len(spread)]
         seen[row.axis] += 1
     return heights
-
-
-def _gains_over_seed(history: History, rows: Sequence[Row]) -> dict[int, float | None]:
-    first = next((row.number for row in rows if row.score is not None), None)
-    return {row.number: None if first is None or row.score is None else history.gain(first, row.number) for row in rows}
 
 
 def _size(row: Row, rows: Sequence[Row]) -> float:

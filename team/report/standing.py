@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from evaluation_locked.baselines import load_baselines
-from team.report.palette import BEST, SEED
+from team.report.palette import BARS, BEST, SEED
 from team.report.trials import plot_text, source_links
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def _dots(points: list[Any], title: str) -> Figure:
                     "arrayminus": [0 if p[2] is None else max(0.0, p[1] - p[2]) for p in points],
                     "thickness": 1.4,
                     "width": 3,
+                    "color": BARS,
                 },
                 "marker": {"size": 11, "color": [p[4] for p in points], "symbol": [p[5] for p in points]},
                 "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",

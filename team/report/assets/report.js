@@ -2,7 +2,7 @@
 "use strict";
 const teamReport = (() => {
   const OUTCOMES = { kept: "★", discarded: "●", "near-miss": "◆", replicate: "■", crashed: "✕", rejected: "▼", "set-aside": "✶" };
-  const state = { payload: null, details: {}, rows: new Map(), children: new Map(), selected: null, plots: [], x: "trials", colour: "outcome", height: "axis", crowding: false, asked: 0 };
+  const state = { payload: null, details: {}, rows: new Map(), children: new Map(), selected: null, plots: [], x: "trials", colour: "outcome", crowding: false, asked: 0 };
   const ZOOMED = { scrollZoom: true, displayModeBar: true };
   const byId = (id) => document.getElementById(id);
 
@@ -20,38 +20,25 @@ const teamReport = (() => {
   }
   const number = (value, digits = 4) => (value === null || value === undefined ? "–" : value.toFixed(digits));
   const signed = (value) => (value === null || value === undefined ? "–" : (value >= 0 ? "+" : "−") + Math.abs(value).toFixed(4));
-  const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const several = (n, one, more) => `${n.toLocaleString("en")} ${n === 1 ? one : more}`;
 
   // ---- figures
-  function themed(layout, name) {
-    const ink = colourOf("--ink"), muted = colourOf("--muted"), grid = colourOf("--grid"), line = colourOf("--line");
-    const axis = { gridcolor: grid, linecolor: line, tickcolor: line, tickfont: { color: muted }, zerolinecolor: line };
+  // Text and lines of a figure take their colours from the style sheet, so that light and dark need no drawing again.
+  function placed(layout, name) {
     const full = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: name, autosize: true,
-      font: { family: "system-ui, sans-serif", size: 13, color: ink }, colorway: ["#3d86cc"],
-      margin: { l: 60, r: 14, t: 34, b: 48, ...layout.margin },
+      font: { family: "system-ui, sans-serif", size: 13 }, margin: { l: 60, r: 14, t: 34, b: 48, ...layout.margin },
       legend: { orientation: "h", x: 0, y: 1.03, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
-      modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
-      hoverlabel: { bgcolor: colourOf("--panel"), bordercolor: muted, font: { color: ink } } };
-    for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) {
-      const own = layout[key];
-      full[key] = { ...axis, ...own, title: own.title ? { font: { size: 12, color: muted }, ...own.title } : undefined };
-    }
-    if (layout.annotations) full.annotations = layout.annotations.map((one) => ({ ...one, font: { ...one.font, color: ink }, arrowcolor: muted }));
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: "#858b96", activecolor: "#3d86cc" },
+      hoverlabel: { bgcolor: "#1b1f24", bordercolor: "#858b96", font: { color: "#ffffff" } } };
+    for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) full[key] = { ...layout[key], title: layout[key].title ? { font: { size: 12 }, ...layout[key].title } : undefined };
     return full;
   }
   function draw(node, name, figure, config = {}) {
-    const data = figure.data.map((trace) => ({ ...trace }));
-    for (const trace of data) if (trace.error_x || trace.error_y) for (const key of ["error_x", "error_y"])
-      if (trace[key] && !trace[key].color) trace[key] = { ...trace[key], color: colourOf("--muted") };
-    for (const trace of data) if (trace.meta === "muted") trace.textfont = { ...trace.textfont, color: colourOf("--muted") };
-    for (const trace of data) if (trace.type === "heatmap") trace.colorbar = { ...trace.colorbar, tickfont: { color: colourOf("--muted") } };
-    const promise = Plotly.react(node, data, themed(figure.layout, name), { displaylogo: false, responsive: true,
-      displayModeBar: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud", "sendDataToCloud"], ...config });
     const known = state.plots.find((plot) => plot.node === node);
     if (known) known.figure = figure;
-    else state.plots.push({ node, name, figure, config });
-    return promise;
+    else state.plots.push({ node, name, figure });
+    return Plotly.react(node, figure.data.map((trace) => ({ ...trace })), placed(figure.layout, name), { displaylogo: false, responsive: true,
+      displayModeBar: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud", "sendDataToCloud"], ...config });
   }
   function plot(panel, index, figure, label, config) {
     const id = `figure-${panel}-${index}`;
@@ -59,8 +46,6 @@ const teamReport = (() => {
     queueMicrotask(() => draw(node, `${panel}-${index}`, figure, config));
     return node;
   }
-  function redraw() { for (const { node, name, figure, config } of state.plots) draw(node, name, figure, config); placeRing(); }
-
   // ---- the header
   function card(label, value, ...notes) {
     return make("div", { class: "card" }, make("dt", {}, label), make("dd", {}, value, ...notes.filter(Boolean).map((note) => make("small", {}, note))));
@@ -110,7 +95,7 @@ const teamReport = (() => {
   }
   function graphPanel(panel) {
     const figure = panel.figures[0];
-    const node = plot(panel.id, 0, asChosen(figure), "Idea graph", ZOOMED);
+    const node = plot(panel.id, 0, figure, "Idea graph", ZOOMED);
     node.setAttribute("tabindex", "0");
     node.setAttribute("role", "application");
     node.setAttribute("aria-label", "Idea graph. Left and right go to the trial before and after, up to the trial that it was edited from, down to the first that was edited from it.");
@@ -120,33 +105,24 @@ const teamReport = (() => {
       const listen = () => {
         if (!node.on) { setTimeout(listen, 20); return; }
         node.on("plotly_click", (event) => { const at = event.points.find((point) => point.customdata !== undefined); if (at) select(at.customdata); });
-        node.on("plotly_afterplot", placeRing);
+        node.on("plotly_afterplot", () => { markAxes(); placeRing(); });
         node.on("plotly_relayouting", placeRing);
       };
       setTimeout(listen, 0);
     }
-    const again = () => draw(node, `${panel.id}-0-${state.height}`, asChosen(figure), ZOOMED);
     const controls = make("div", { class: "controls" },
-      choice("colour", "colour", [["outcome", "outcome"], ["axis", "axis"]], state.colour, (value) => { state.colour = value; again(); }),
-      choice("height", "height", [["axis", "axis"], ["gain", "gain over the seed"]], state.height, (value) => { state.height = value; again(); }),
-      make("label", {}, make("input", { type: "checkbox", id: "crowding-edges", checked: state.crowding, onchange: (event) => { state.crowding = event.target.checked; again(); } }), "crowding: the ideas that each was nearest to"));
+      choice("colour", "colour", [["outcome", "outcome"], ["axis", "axis"]], state.colour, (value) => { state.colour = value; node.dataset.colour = value; }),
+      make("label", {}, make("input", { type: "checkbox", id: "crowding-edges", checked: state.crowding, onchange: (event) => { state.crowding = event.target.checked; node.toggleAttribute("data-crowding", state.crowding); } }), "crowding: the ideas that each was nearest to"));
+    node.dataset.colour = state.colour;
+    node.toggleAttribute("data-crowding", state.crowding);
     const side = byId("side") || make("section", { id: "side", class: "side", "aria-live": "polite", "aria-label": "The chosen trial", tabindex: "0" });
     const holder = make("div", { class: "figure" }, node, byId("ring") || make("div", { id: "ring", class: "ring", "aria-hidden": "true" }));
     return [controls, make("div", { class: "graph" }, holder, side)];
   }
-  function asChosen(figure) {
-    const meta = figure.layout.meta, layout = { ...figure.layout };
-    const data = figure.data.map((trace, i) => {
-      const copy = { ...trace };
-      if (i === 0) copy.visible = state.crowding;
-      if (i === 0) copy.showlegend = state.crowding;
-      if (state.height === "gain") copy.y = meta.gain_y[i];
-      const nodes = i - meta.n_edge_traces;
-      if (nodes >= 0 && state.colour === "axis") copy.marker = { ...trace.marker, color: meta.axis_colours[nodes] };
-      return copy;
-    });
-    if (state.height === "gain") layout.yaxis = { zeroline: true, title: { text: "gain over the seed; trials without a score are not drawn" }, automargin: true };
-    return { data, layout };
+  function markAxes() { // what the style sheet colours by axis
+    const node = byId("figure-ideas-0"), traces = node._fullData.filter((trace) => trace.customdata);
+    const drawn = [...node.querySelectorAll(".scatterlayer .trace")].filter((group) => group.querySelector(".point"));
+    drawn.forEach((group, i) => group.querySelectorAll(".point").forEach((point, k) => { point.dataset.axis = (state.rows.get(traces[i].customdata[k]) || {}).axis; }));
   }
   function onKey(event) {
     const numbers = state.payload.trials.map((row) => row.number);
@@ -287,18 +263,11 @@ const teamReport = (() => {
   function switchTheme() {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("team-theme", document.documentElement.dataset.theme); } catch { /* a file may have no storage */ }
-    redraw();
   }
-  function onPrint(width) {
-    for (const { node, name, figure } of state.plots) {
-      const layout = themed(figure.layout, name);
-      Plotly.relayout(node, width ? { ...layout, width, autosize: false } : { ...layout, width: undefined, autosize: true });
-    }
-  }
-  let themeBefore;
-  addEventListener("beforeprint", () => { themeBefore = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; onPrint(690); });
-  addEventListener("afterprint", () => { if (themeBefore === undefined) delete document.documentElement.dataset.theme; else document.documentElement.dataset.theme = themeBefore; onPrint(null); redraw(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  // Paper is narrower than most windows, and a figure's width is drawn, not flowed.
+  const PAPER_PIXELS = 690;
+  addEventListener("beforeprint", () => { for (const { node } of state.plots) Plotly.relayout(node, { width: PAPER_PIXELS, autosize: false }); });
+  addEventListener("afterprint", () => { for (const { node } of state.plots) Plotly.relayout(node, { width: undefined, autosize: true }); });
   try { const kept = localStorage.getItem("team-theme"); if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept; } catch { /* no storage */ }
   const embedded = byId("payload");
   if (embedded) render(JSON.parse(embedded.textContent));
