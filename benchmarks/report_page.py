@@ -75,9 +75,7 @@ def main() -> None:
                 before = main_thread_ms(browser)
                 wall = browser.execute_async_script(STEP, step.replace("{n}", str(n)))
                 time.sleep(1)
-                print(
-                    f"{name}: {wall:.0f} ms, of which the page's thread worked {main_thread_ms(browser) - before:.0f} ms"
-                )
+                print(f"{name}: {wall:.0f} ms, the page worked {main_thread_ms(browser) - before:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ Figure = dict[str, Any]
 LANES = ("-", *AXES)  # from below: the seed and replicates, then the axes
 LANE_SPREAD = 0.36
 LABEL_CHARACTERS = 30
+NAMED_KEEPS = 7  # more are numbered alone, or their names would cover each other
 REACH = 0.6  # of the distance from best to seed: how far above the seed a score is still drawn
 
 
@@ -86,12 +87,14 @@ def progress_figure(rows: Sequence[Row], metric: str, better: str) -> Figure:
     return {
         "data": traces,
         "layout": {
-            "meta": {"x": choices, "keeps": {"trials": [k.number for k in keeps]}},
+            "meta": {"x": choices},
             "height": 400,
             "xaxis": {"title": {"text": "trials"}, "zeroline": False},
             "yaxis": {"title": {"text": metric}, "zeroline": False, **_reach(scored, better)},
             "hovermode": "closest",
-            "annotations": [_keep_label(row, better) for row in keeps if row.mode != "baseline"],
+            "annotations": [
+                _keep_label(row, better, named=len(keeps) <= NAMED_KEEPS) for row in keeps if row.mode != "baseline"
+            ],
         },
     }
 
@@ -261,12 +264,12 @@ def _faint(colour: str) -> str:
     return f"{colour}77"
 
 
-def _keep_label(row: Row, better: str) -> Figure:
+def _keep_label(row: Row, better: str, *, named: bool) -> Figure:
     below = better == "lower"
     return {
         "x": row.number,
         "y": row.score,
-        "text": f"{row.number} {plot_text(row.title, LABEL_CHARACTERS)}",
+        "text": f"{row.number} {plot_text(row.title, LABEL_CHARACTERS)}" if named else str(row.number),
         "showarrow": True,
         "arrowwidth": 1,
         "arrowhead": 0,

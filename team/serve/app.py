@@ -61,6 +61,7 @@ def serve(folder: RunFolder, *, host: str, port: int, token: str) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host.strip("[]"), port))
+            listener.listen()  # before the address is told, so that whoever reads it is served
         except OSError as error:
             raise RunError(
                 f"{host}:{port} cannot be listened on ({error.strerror}): --port 0 takes a free port"

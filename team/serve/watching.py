@@ -63,6 +63,7 @@ class RunWatch:
         self._lock = threading.Lock()
         self._now: tuple[float, Now] | None = None
         self._payload: tuple[str, bytes] | None = None
+        self._recorded: tuple[str, int] = ("", -1)
 
     def now(self) -> Now:
         """Return the run's state, at most half a second old."""
@@ -89,11 +90,19 @@ class RunWatch:
         state = ("pausing" if self.folder.pause.exists() else "working") if working else "stopped"
         newest = max(self.folder.trials.glob("[0-9]*"), default=None, key=lambda path: path.name)
         trial, title, log = None, "", list[str]()
+        version = self._version()
         if newest is not None:
             log = _newest_log(newest)
-            if working:
-                trial, title = int(newest.name.split("-")[0]), _title(newest)
-        return Now(self._version(), state, trial, title, tuple(log), self._trouble())
+            number = int(newest.name.split("-")[0])
+            if working and number > self._last_recorded(version):
+                trial, title = number, _title(newest)
+        return Now(version, state, trial, title, tuple(log), self._trouble())
+
+    def _last_recorded(self, version: str) -> int:
+        if self._recorded[0] != version:
+            entries = Journal(self.folder.journal).read()
+            self._recorded = version, max((entry.number for entry in entries if entry.kind == "trial"), default=-1)
+        return self._recorded[1]
 
     def _version(self) -> str:
         try:

@@ -40,10 +40,10 @@ const teamReport = (() => {
     return Plotly.react(node, figure.data.map((trace) => ({ ...trace })), placed(figure.layout, name), { displaylogo: false, responsive: true,
       displayModeBar: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud", "sendDataToCloud"], ...config });
   }
-  function plot(panel, index, figure, label, config) {
+  function plot(panel, index, figure, label, config, after) {
     const id = `figure-${panel}-${index}`;
     const node = byId(id) || make("div", { id, class: "figure", role: "img", "aria-label": label });
-    queueMicrotask(() => draw(node, `${panel}-${index}`, figure, config));
+    queueMicrotask(() => draw(node, `${panel}-${index}`, figure, config).then(after));
     return node;
   }
   // ---- the header
@@ -95,7 +95,7 @@ const teamReport = (() => {
   }
   function graphPanel(panel) {
     const figure = panel.figures[0];
-    const node = plot(panel.id, 0, figure, "Idea graph", ZOOMED);
+    const node = plot(panel.id, 0, figure, "Idea graph", ZOOMED, () => { markAxes(); placeRing(); });
     node.setAttribute("tabindex", "0");
     node.setAttribute("role", "application");
     node.setAttribute("aria-label", "Idea graph. Left and right go to the trial before and after, up to the trial that it was edited from, down to the first that was edited from it.");

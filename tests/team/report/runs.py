@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from evaluation_locked.prepare import prepare
 from evaluation_locked.scorer import Score, score
 from evaluation_locked.task import load_task
 from graph.run_folder import RunConfig, RunFolder, create_run
-from memory.journal import Journal
 from memory.records import AXES, Crowding, Idea, TrialRecord, Verdict
 from memory.techniques import load_playbook
 from team.running import shipped_seed_folder
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOSTILE = '</script><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'
+
+
+def journal_line(entry: TrialRecord) -> bytes:
+    """Return an entry as its line in a journal."""
+    text = json.dumps(entry.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return b'{"crc32":"%08x","entry":%s}\n' % (zlib.crc32(text), text)
 
 
 def make_run(runs: Path, n_trials: int, *, name: str = "made", hostile: bool = False) -> RunFolder:
@@ -35,10 +42,9 @@ def make_run(runs: Path, n_trials: int, *, name: str = "made", hostile: bool = F
     playbook = load_playbook(seed_folder / "playbook")
     code = (seed_folder / "train.py").read_text(encoding="utf-8").splitlines()
     rng = np.random.default_rng(0)
-    journal = Journal(folder.journal)
     champion, best, keeps = 0, 1.0, 0
     first: Score | None = None
-    with journal.lock():
+    with folder.journal.open("wb") as journal:  # without a sync a line, which a thousand trials would wait for
         for number in range(n_trials):
             technique = playbook[int(rng.integers(len(playbook)))]
             fields: dict[str, Any] = {"mode": "baseline", "axis": "-", "title": "seed"}
@@ -79,32 +85,38 @@ def make_run(runs: Path, n_trials: int, *, name: str = "made", hostile: bool = F
             gain = best - value if result is not None and number else None
             start = int(rng.integers(len(code) - 30))
             diff = "".join(f"{'+-  '[i % 4]}{line}\n" for i, line in enumerate(code[start : start + 30]))
-            journal.append(
-                TrialRecord(
-                    number=number,
-                    idea=idea,
-                    outcome=outcome,  # type: ignore[arg-type]
-                    reason=f"{HOSTILE} {value:.4f}" if hostile else f"gain {gain}: 1.64 would keep",
-                    status="not run" if outcome == "rejected" else "crashed" if outcome == "crashed" else "finished",
-                    code_sha=hashlib.sha256(str(number).encode()).hexdigest(),
-                    code_lines=300,
-                    diff=f"+{HOSTILE}\n{diff}" if hostile else diff,
-                    verdict=Verdict(kind="approve", reasons=(HOSTILE,) if hostile else ()),
-                    score=result,
-                    champion=champion if gain is not None else None,
-                    gain=gain,
-                    gain_low=None if gain is None else gain - 0.02,
-                    gain_high=None if gain is None else gain + 0.02,
-                    z=None if gain is None else gain / 0.01,
-                    crowding=Crowding(
-                        text=0.4, code=0.2, nearest=tuple({max(0, number - 3), max(0, number - 9)} - {number})
-                    ),
-                    featurise_seconds=2.0,
-                    train_seconds=20.0,
-                    predict_seconds=1.0,
-                    smoke_seconds=3.0,
-                    overhead_seconds=1.0,
-                    started_at="2026-01-01T00:00:00+00:00",
+            journal.write(
+                journal_line(
+                    TrialRecord(
+                        number=number,
+                        idea=idea,
+                        outcome=outcome,  # type: ignore[arg-type]
+                        reason=f"{HOSTILE} {value:.4f}" if hostile else f"gain {gain}: 1.64 would keep",
+                        status="not run"
+                        if outcome == "rejected"
+                        else "crashed"
+                        if outcome == "crashed"
+                        else "finished",
+                        code_sha=hashlib.sha256(str(number).encode()).hexdigest(),
+                        code_lines=300,
+                        diff=f"+{HOSTILE}\n{diff}" if hostile else diff,
+                        verdict=Verdict(kind="approve", reasons=(HOSTILE,) if hostile else ()),
+                        score=result,
+                        champion=champion if gain is not None else None,
+                        gain=gain,
+                        gain_low=None if gain is None else gain - 0.02,
+                        gain_high=None if gain is None else gain + 0.02,
+                        z=None if gain is None else gain / 0.01,
+                        crowding=Crowding(
+                            text=0.4, code=0.2, nearest=tuple(n for n in (number - 3, number - 9) if n >= 0)
+                        ),
+                        featurise_seconds=2.0,
+                        train_seconds=20.0,
+                        predict_seconds=1.0,
+                        smoke_seconds=3.0,
+                        overhead_seconds=1.0,
+                        started_at="2026-01-01T00:00:00+00:00",
+                    )
                 )
             )
             champion = number if kept else champion
