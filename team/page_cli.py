@@ -30,7 +30,7 @@ def serve(
     ] = "",
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Show a run as it goes on in a web page of this machine, with its log, and buttons to pause and resume it."""
+    """Show a run in a web page of this machine as it goes on, with buttons to pause, resume, steer and approve."""
     from team.running import find_run
     from team.serve.app import serve as begin
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,7 +17,8 @@ from starlette.routing import Route
 from evaluation_locked.dataset import DataError
 from graph.run_folder import RunError
 from memory.journal import JournalError
-from team import pausing
+from memory.person import PersonError, Word
+from team import pausing, person_view
 from team.report.page import asset, fill_page, plotly_js
 from team.serve.guard import MIN_TOKEN_CHARACTERS, Door, Guard, is_loopback
 from team.serve.watching import RunWatch
@@ -131,7 +132,7 @@ def make_app(folder: RunFolder, door: Door) -> Starlette:
             Route("/do/{action}", act, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, door=door)],
-        exception_handlers=dict.fromkeys((RunError, JournalError, DataError, BadRequestError), refuse),
+        exception_handlers=dict.fromkeys((RunError, JournalError, DataError, PersonError, BadRequestError), refuse),
     )
 
 
@@ -165,7 +166,22 @@ def _act(action: str, wanted: dict[str, Any], folder: RunFolder, watch: RunWatch
         said, process = pausing.resume_beside(folder, trials)
         watch.resumed = process or watch.resumed
         return said
+    if action == "steer":
+        return person_view.add_wish(folder, _text(wanted, "wish"))
+    if action in ("approve", "reject", "revise"):
+        trial = wanted.get("trial")
+        if type(trial) is not int:
+            raise BadRequestError("say which trial is meant")
+        word = next(word for word in get_args(Word) if word == action)
+        return person_view.answer(folder, word, _text(wanted, "why"), trial)
     raise BadRequestError(f"there is no button {action!r}")
+
+
+def _text(wanted: dict[str, Any], name: str) -> str:
+    text = wanted.get(name, "")
+    if not isinstance(text, str):
+        raise BadRequestError(f"{name} is no text")
+    return text
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph.run_folder import last_words
 from memory.journal import Journal
+from memory.person import PersonLog
 from memory.records import Idea
 from team.report.build import Gatherer
 from team.report.page import json_for_html
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 0.5
 LOG_LINES = 24
+MAX_DIFF_CHARACTERS = 200_000  # a person approves what is seen, so all of any change that is one
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The change that a run with --approve asks a person about."""
+
+    trial: int
+    title: str
+    why: str
+    review: str
+    diff: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class Now:
         title: Of its idea.
         log: The end of what it printed.
         trouble: Why a resume that was asked for here did not go on; empty where it did.
+        question: What waits for a person's answer, None where nothing does.
     """
 
     version: str
@@ -43,6 +57,7 @@ class Now:
     title: str = ""
     log: tuple[str, ...] = ()
     trouble: str = ""
+    question: Asked | None = None
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""
@@ -96,7 +111,18 @@ class RunWatch:
             number = int(newest.name.split("-")[0])
             if working and number > self._last_recorded(version):
                 trial, title = number, _title(newest)
-        return Now(version, state, trial, title, tuple(log), self._trouble())
+        return Now(version, state, trial, title, tuple(log), self._trouble(), self._question(version))
+
+    def _question(self, version: str) -> Asked | None:
+        asked = PersonLog(self.folder.person).read().open_question(self._last_recorded(version) + 1)
+        if asked is None:
+            return None
+        place = self.folder.trial(asked.trial)
+        idea = Idea.model_validate_json((place / "idea.json").read_text(encoding="utf-8"))
+        review = place / "review.json"
+        notes = json.loads(review.read_text(encoding="utf-8"))["reasons"] if review.exists() else []
+        diff = (place / "change.diff").read_text(encoding="utf-8")
+        return Asked(asked.trial, idea.title, idea.why, "; ".join(notes), diff[:MAX_DIFF_CHARACTERS])
 
     def _last_recorded(self, version: str) -> int:
         if self._recorded[0] != version:

@@ -271,5 +271,5 @@ const teamReport = (() => {
   try { const kept = localStorage.getItem("team-theme"); if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept; } catch { /* no storage */ }
   const embedded = byId("payload");
   if (embedded) render(JSON.parse(embedded.textContent));
-  return { render, select, state, make };
+  return { render, select, state, make, coloured };
 })();

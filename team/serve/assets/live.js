@@ -2,7 +2,7 @@
 // browser sends to nobody, and goes back in a header.
 "use strict";
 (() => {
-  const { make, render } = teamReport;
+  const { make, render, coloured } = teamReport;
   const KEY = "team-token";
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) { sessionStorage.setItem(KEY, given); history.replaceState(null, "", location.pathname); }
@@ -17,7 +17,11 @@
   const trials = make("input", { type: "text", inputmode: "numeric", pattern: "[0-9]*", id: "trials", size: "7", "aria-label": "New total of trials, left empty to keep it", placeholder: "total of trials" });
   const log = make("pre", { id: "log", tabindex: "0", "aria-label": "End of the trial's log" });
   const logBox = make("details", { open: true }, make("summary", {}, "Log of the newest trial"), log);
-  const bar = make("div", { class: "bar" }, state, work, pause, resume, trials, said);
+  const wish = make("input", { type: "text", id: "wish", maxlength: "1000", "aria-label": "A wish to the strategist", placeholder: "a wish to the strategist, such as: more on the readout" });
+  const steer = make("form", { id: "steer", onsubmit: (event) => { event.preventDefault(); act("steer", { wish: wish.value }); wish.value = ""; } }, wish, make("button", { type: "submit" }, "Steer"));
+  const question = make("div", { class: "bar", id: "question", hidden: true });
+  let asked = "";
+  const bar = make("div", { class: "bar" }, state, work, pause, resume, trials, steer, said);
 
   function tell(text, bad = false) { said.textContent = text; said.className = bad ? "said bad" : "said"; }
   async function act(name, body = {}) {
@@ -39,7 +43,19 @@
       if (answer.ok) { const payload = await answer.json(); await render(payload); shown = payload.version; } else tell(await answer.text(), true);
     } finally { waiting = false; }
   }
+  function ask(one) {
+    const now = JSON.stringify(one);
+    if (now === asked) return;
+    asked = now;
+    question.hidden = one === null;
+    if (one === null) return;
+    const why = make("input", { type: "text", id: "why", maxlength: "1000", "aria-label": "The reason", placeholder: "the reason, for reject and revise" });
+    const button = (word, label) => make("button", { type: "button", id: word, onclick: () => act(word, { trial: one.trial, why: why.value }) }, label);
+    question.replaceChildren(make("span", { class: "state" }, `Train trial ${one.trial}? ${one.title}`), button("approve", "Approve"), button("reject", "Reject"), button("revise", "Hand back to the coder"), why,
+      make("p", { class: "said" }, [one.why, one.review].filter(Boolean).join(" Review: ")), make("div", { class: "wide" }, coloured(one.diff)));
+  }
   function show(now) {
+    ask(now.question);
     state.textContent = { working: "at work", pausing: "pausing after this trial", stopped: "not at work" }[now.state] || now.state;
     work.textContent = now.trial === null ? "" : `trial ${now.trial}: ${now.title}`;
     pause.disabled = now.state !== "working" || busy !== "";
@@ -81,7 +97,7 @@
       }
     }
   }
-  document.getElementById("live").replaceChildren(bar, make("div", { class: "bar" }, logBox));
-  logBox.style.flex = "1 1 100%";
+  document.getElementById("live").replaceChildren(bar, question, make("div", { class: "bar" }, logBox));
+  logBox.className = "wide";
   listen();
 })();

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from graph.run_folder import RunFolder
+from memory.history import History
 from memory.journal import Journal
+from memory.person import PersonLog
 from tests.conftest import TINY_SEED, team_command
 from tests.memory.builders import trial
 from tests.team.report.runs import journal_line, make_run
@@ -145,6 +147,10 @@ def test_pages_without_data_are_open_and_hold_none(served: Served, made: RunFold
         ("/do/resume", {"trials": True}, 400),
         ("/do/resume", {"trials": "9; rm"}, 400),
         ("/do/resume", [1], 400),
+        ("/do/steer", {"wish": ""}, 409),
+        ("/do/steer", {"wish": 7}, 400),
+        ("/do/approve", {}, 400),
+        ("/do/approve", {"trial": 3}, 409),  # nothing waits for an answer
         ("/do/resume", b"{", 400),
         ("/do/resume", {"x": "y" * 30_000}, 413),
     ],
@@ -168,6 +174,28 @@ def test_what_is_recorded_reaches_open_pages(made: RunFolder, tmp_path: Path) ->
         payload = json.loads(page.ask("/payload")[2])
         assert payload["version"] == second["version"]
         assert payload["trials"][-1]["number"] == 12
+
+
+def test_wishes_and_answers_go_where_the_commands_put_them(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = team_command("run", TINY_SEED, "--runs", runs, "--name", "asks", "--trials", 4, "--approve")
+    assert subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 3
+    run = RunFolder(runs / "asks")
+    with serving(run) as page, page.events() as until:
+        question = until(lambda event: event["question"] is not None)["question"]
+        assert question["diff"].startswith("---") and question["title"]
+        number = question["trial"]
+        assert page.ask("/do/reject", "POST", {"trial": number, "why": ""})[0] == 409  # a refusal needs a reason
+        assert page.ask("/do/approve", "POST", {"trial": number + 1})[0] == 409
+        assert page.ask("/do/steer", "POST", {"wish": "more on the readout"})[0] == 200
+        assert page.ask("/do/reject", "POST", {"trial": number, "why": "not today"})[0] == 200
+        until(lambda event: event["question"] is None)
+        said = PersonLog(run.person).read()
+        assert [wish.text for wish in said.wishes.values()] == ["more on the readout"]
+        assert [(a.word, a.why, a.trial) for a in said.answers.values()] == [("reject", "not today", number)]
+        assert page.ask("/do/resume", "POST", {})[0] == 200
+        assert until(lambda event: event["question"] is not None)["question"]["trial"] > number
+        assert "not today" in History(Journal(run.journal).read()).reason(number)
 
 
 def test_a_short_token_and_a_taken_port_are_refused(made: RunFolder, served: Served) -> None:
