@@ -227,7 +227,7 @@ def _standing_panel(folder: RunFolder, summary: Summary) -> list[Panel]:
     ours = (
         f"This run's stars are measured there, after {looks} look{'s' if looks > 1 else ''} at that fold."
         if official
-        else "This run has no result there yet, so it is not in this figure: `team evaluate` makes one."
+        else "This run has no result there yet, so it is not in this figure: team evaluate makes one."
     )
     return [
         {
