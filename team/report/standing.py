@@ -7,10 +7,10 @@ made some.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from evaluation_locked.baselines import load_baselines
+from evaluation_locked.official import OfficialScore
 from team.report.palette import BARS, BEST, SEED
 from team.report.trials import plot_text, source_links
 
@@ -30,19 +30,20 @@ def official_results(folder: RunFolder) -> list[dict[str, Any]]:
     found = []
     for path in sorted((folder.path / "official").glob("fold-*/*/score.json")):
         try:
-            score = json.loads(path.read_text(encoding="utf-8"))
-            found.append(
-                {
-                    "fold": int(score["fold"]),
-                    "trial": int(score["look"]["subject"]["trial"]),
-                    "value": float(score["value"]),
-                    "low": float(score["low"]),
-                    "high": float(score["high"]),
-                    "looks": int(score["look"]["at_fold"]),
-                }
-            )
-        except (OSError, ValueError, KeyError, TypeError):
+            score = OfficialScore.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue  # `team verify` names a damaged file; a picture leaves it out
+        look = score.look
+        found.append(
+            {
+                "fold": score.fold,
+                "trial": look.subject.trial,
+                "value": score.value,
+                "low": score.low,
+                "high": score.high,
+                "looks": look.at_fold,
+            }
+        )
     return found
 
 

@@ -65,7 +65,7 @@ const teamReport = (() => {
     cards.push(card("trials", h.trained > h.trials_planned ? `${h.trained}` : `${h.trained} of ${h.trials_planned}`, kept, outcomes));
     const cost = h.hours >= 1 ? `${h.hours.toFixed(1)} hours` : `${(60 * h.hours).toFixed(1)} minutes`;
     cards.push(card("cost", cost, h.tokens ? `${h.tokens.toLocaleString("en")} tokens, ${h.usd.toFixed(2)} USD` : "no model was paid"));
-    cards.push(card("judge", h.sealed ? "sealed" : "not sealed", h.sealed ? `seal ${h.seal.slice(0, 12)}` : "trials ran without a sandbox: do not trust these scores", `${h.n_validation.toLocaleString("en")} search-validation crystals`));
+    cards.push(card("judge", h.sealed ? "sealed" : "not sealed", h.sealed ? `seal ${h.seal.slice(0, 12)}` : "some trials were held by too few layers or none (team doctor): do not trust these scores", `${h.n_validation.toLocaleString("en")} search-validation crystals`));
     const toggle = make("button", { type: "button", id: "theme", onclick: switchTheme }, "Light or dark");
     byId("top").replaceChildren(
       make("div", { class: "titles" }, make("div", {}, make("h1", {}, title), make("p", { class: "sub" }, `run ${name}; ${h.provenance}; as of ${made_at.replace("T", " ").replace("+00:00", " UTC")}${h.stopped ? `; ${h.stopped}` : ""}`)), toggle),

@@ -16,6 +16,8 @@ import plotly.graph_objects as go
 import pytest
 
 from evaluation_locked import sandbox
+from evaluation_locked.looks import Look, Subject
+from evaluation_locked.official import OfficialScore
 from graph.context import Event
 from graph.run_folder import RunFolder
 from team.report import palette, standing
@@ -207,8 +209,28 @@ def test_search_validation_and_official_results_are_never_in_one_figure(hostile_
 
     place = run.path / "official" / "fold-0" / "0004-x"
     place.mkdir(parents=True)
-    look = {"at_fold": 2, "subject": {"trial": 4}}
-    (place / "score.json").write_text(json.dumps({"fold": 0, "value": 0.21, "low": 0.2, "high": 0.22, "look": look}))
+    task = "matbench_mp_gap"
+    hashes = {"code_sha": "c", "predictions_sha": "p"}
+    subject = Subject(task=task, fold=0, trial=4, seed=0, train_seconds=9, **hashes)
+    score = OfficialScore(
+        task=task,
+        fold=0,
+        metric="mae",
+        value=0.21,
+        low=0.2,
+        high=0.22,
+        n_train=84_890,
+        n_test=21_223,
+        recorder={},
+        mean_predictor=1.3,
+        look=Look(number=2, at_fold=2, at="", subject=subject, previous=""),
+        seal="s",
+        sealed=True,
+        layers=(),
+    )
+    (place / "score.json").write_text(score.model_dump_json())
+    (place.parent / "0009-x").mkdir()
+    (place.parent / "0009-x" / "score.json").write_text("{")  # a damaged one is left out
     block = next(p for p in Gatherer(run).payload()["panels"] if p["id"] == "standing")["blocks"][1]
     assert "this run: trial 4, fold 0, look 2" in block["figure"]["data"][0]["y"]
     assert "2 looks" in block["note"]
