@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from datetime import UTC, datetime
@@ -175,9 +176,14 @@ def measure_gain(folder: RunFolder, history: History, challenger: int, champion:
     ours, theirs = history.replicates_of(challenger), history.replicates_of(champion)
     if not ours or not theirs:
         return None
-    return decide_on(
-        history, compare(folder.locked, _predictions(folder, history, ours), _predictions(folder, history, theirs))
-    )
+    predictions = (tuple(_predictions(folder, history, side)) for side in (ours, theirs))
+    return decide_on(history, _compared(folder.locked, *predictions))
+
+
+@functools.lru_cache(maxsize=32)
+def _compared(locked: Path, challenger: tuple[Path, ...], champion: tuple[Path, ...]) -> Comparison:
+    """Return what `compare` says; whoever looks at a run again and again does not start a scorer each time."""
+    return compare(locked, challenger, champion)
 
 
 def code_lines(source: str) -> int:

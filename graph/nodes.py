@@ -66,6 +66,8 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         "decision": None,
         "stop": "",
     }
+    if context.folder.pause.exists():
+        return fresh | {"stop": "it was asked to pause"}
     trained = sum(trial.status != "not run" for trial in history.trials.values())
     if spent := context.budget.spent(trained, len(history.trials) - trained) or context.team.spent():
         return fresh | {"stop": spent}

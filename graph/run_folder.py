@@ -81,6 +81,8 @@ class RunFolder:
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
         self.now = path / "now.json"
+        self.report = path / "report.html"
+        self.pause = path / "pause"
 
     @property
     def name(self) -> str:

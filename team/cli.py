@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import graph_cli, person_cli
+from team import graph_cli, page_cli, person_cli
 from team.options import (
     BaseUrlOption,
     JsonOption,
@@ -242,6 +242,7 @@ def scripted_model(
 
 graph_cli.add_to(app)
 person_cli.add_to(app)
+page_cli.add_to(app)
 
 
 def main() -> None:

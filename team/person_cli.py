@@ -29,7 +29,7 @@ def approve(
     if show:
         show_open_question(folder, number)
     else:
-        answer(folder, "approve", "", number)
+        typer.echo(answer(folder, "approve", "", number))
 
 
 def reject(
@@ -42,7 +42,7 @@ def reject(
     from team.person_view import answer
     from team.running import find_run
 
-    answer(find_run(runs, name), "reject", why, number)
+    typer.echo(answer(find_run(runs, name), "reject", why, number))
 
 
 def revise(
@@ -55,7 +55,7 @@ def revise(
     from team.person_view import answer
     from team.running import find_run
 
-    answer(find_run(runs, name), "revise", why, number)
+    typer.echo(answer(find_run(runs, name), "revise", why, number))
 
 
 def steer(
@@ -73,7 +73,7 @@ def steer(
     if clear:
         clear_wishes(folder)
     if wish is not None:
-        add_wish(folder, wish)
+        typer.echo(add_wish(folder, wish))
     if show or (wish is None and not clear):
         list_wishes(folder)
 

@@ -58,8 +58,8 @@ def show_open_question(folder: RunFolder, number: int | None) -> None:
     show_question(_open_question(folder, number), folder, open_console())
 
 
-def answer(folder: RunFolder, word: Word, why: str, number: int | None) -> None:
-    """Write the answer to the question that a run asks.
+def answer(folder: RunFolder, word: Word, why: str, number: int | None) -> str:
+    """Write the answer to the question that a run asks; return what follows, in words.
 
     Raises:
         PersonError: There is no question, or the answer is not one.
@@ -67,11 +67,11 @@ def answer(folder: RunFolder, word: Word, why: str, number: int | None) -> None:
     question = _open_question(folder, number)
     stands = PersonLog(folder.person).answer(question, word, why)
     told = f"trial {question.trial}: {DONE[stands.word]}" + (f", {stands.why}" if stands.why else "")
-    open_console().print(escape(f"{told}; `team resume {folder.name}` goes on, if the run does not at once"))
+    return f"{told}; `team resume {folder.name}` goes on, if the run does not at once"
 
 
-def add_wish(folder: RunFolder, text: str) -> None:
-    """Add a wish, and say what the offline team would make of it.
+def add_wish(folder: RunFolder, text: str) -> str:
+    """Add a wish; return what follows, and what the offline team would make of it, in words.
 
     Raises:
         PersonError: It is empty or too long.
@@ -79,12 +79,12 @@ def add_wish(folder: RunFolder, text: str) -> None:
     wish = PersonLog(folder.person).wish(text)
     wanted, avoided = understand(wish.text, _playbook(folder))
     made = "; ".join(part for part in (str(wanted), f"not {avoided}" if avoided else "") if part)
-    console = open_console()
-    console.print(f"wish {wish.k} is put before the strategist at the next round that is free to choose")
-    if made:
-        console.print(escape(f"the offline team reads it as: {made}"))
-    else:
-        console.print("the offline team will find no mode, axis, technique or trial in it; a model may")
+    read = (
+        f"the offline team reads it as: {made}"
+        if made
+        else "the offline team will find no mode, axis, technique or trial in it; a model may"
+    )
+    return f"wish {wish.k} is put before the strategist at the next round that is free to choose\n{read}"
 
 
 def list_wishes(folder: RunFolder) -> None:

@@ -25,11 +25,13 @@ from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.journal import Journal
 from memory.techniques import load_playbook
 from team.casting import keep_team, open_team, settle_team
+from team.pausing import unpause
 from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from graph.context import Event
     from memory.person import Answer, Question
     from team.casting import TeamOptions
     from team.display import Display
@@ -154,6 +156,7 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
     from team.display import open_display
     from team.now import announce
     from team.own_ideas import with_own_ideas
+    from team.report.writer import ReportWriter
 
     journal = Journal(folder.journal)
     with journal.lock(), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
@@ -162,12 +165,14 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
         if settings.roles:
             keep_team(settings, folder)
         _prepare(folder, config, display)
+        unpause(folder)
         interrupted = False
-        listen = announcer.hear(display.listen)
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
+            report = stack.enter_context(ReportWriter(folder, display.say))
             team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
-            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel))
+            context = stack.enter_context(open_session(folder, config, journal, team, cancel=cancel))
+            context.listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:
@@ -186,6 +191,11 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
     if not stopped:
         return INTERRUPTED if interrupted else WAITING
     return 0 if summary.champion is not None else 1
+
+
+def _tell(event: Event, *listeners: Callable[[Event], None]) -> None:
+    for listen in listeners:
+        listen(event)
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
