@@ -19,6 +19,7 @@ from graph.run_folder import utc_now
 from memory.journal import Journal
 from memory.records import AXES
 from memory.techniques import PlaybookError, load_playbook
+from team.model.spend import read_spend
 from team.report import anatomy, ideas_map, noise, search_figures, standing
 from team.report.trials import trial_details, trial_rows
 from team.summary import summarise
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from graph.run_folder import RunFolder
     from memory.history import History
     from memory.techniques import Technique
+    from team.model.spend import read_spend
     from team.report.trials import Row
-    from team.summary import Summary
+from team.summary import Summary
 
 Panel = dict[str, Any]
 
@@ -56,7 +58,7 @@ class Gatherer:
         folder = self.folder
         config = folder.read_config()
         facts = load_facts(folder.locked)
-        spend = read_spend(folder)
+        spend = spent(folder)
         history, rows = trial_rows(Journal(folder.journal).read(), spend["usd_by_trial"])
         summary = summarise(folder)
         metric = (
@@ -118,26 +120,14 @@ def header(summary: Summary, seal: str, rows: list[Row], spend: dict[str, Any]) 
     }
 
 
-def read_spend(folder: RunFolder) -> dict[str, Any]:
-    """Return what models were paid: in all, by trial and by role; nothing where the offline team played alone."""
+def spent(folder: RunFolder) -> dict[str, Any]:
+    """Return what models were paid: in all and by trial; nothing where the offline team played alone."""
     by_trial: dict[int, float] = defaultdict(float)
-    roles: dict[str, dict[str, float]] = {}
     tokens = 0
-    path = folder.path / "spend.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            call = json.loads(line)
-        except ValueError:
-            continue  # the last line of a run that was killed
-        used = int(call.get("prompt_tokens", 0)) + int(call.get("completion_tokens", 0))
-        usd = float(call.get("usd") or 0.0)
-        tokens += used
-        by_trial[int(call.get("trial", 0))] += usd
-        role = roles.setdefault(str(call.get("role", "?")), {"calls": 0, "tokens": 0, "usd": 0.0})
-        role["calls"] += 1
-        role["tokens"] += used
-        role["usd"] += usd
-    return {"usd_by_trial": dict(by_trial), "usd": sum(by_trial.values()), "tokens": tokens, "roles": roles}
+    for line in read_spend(folder.path):
+        by_trial[line.trial] += line.usd or 0.0
+        tokens += line.prompt_tokens + line.completion_tokens
+    return {"usd_by_trial": dict(by_trial), "usd": sum(by_trial.values()), "tokens": tokens}
 
 
 def _search_panels(
