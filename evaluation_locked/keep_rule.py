@@ -12,7 +12,7 @@ from typing import Literal
 
 KEEP_Z = 2.0
 NEAR_MISS_Z = 1.0  # a gain of this many standard errors is worth one more training before it is given up
-FALSE_KEEP_RATE = 0.07  # of changes that do nothing, near misses and their replicates included; see the tests
+FALSE_KEEP_RATE = 0.035  # of changes that do nothing, near misses and their replicates included; see the tests
 MAX_REPLICATES = 3
 
 DecisionKind = Literal["keep", "discard", "near-miss"]

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from graph.context import Context
     from graph.state import State
     from memory.history import History
+
+
+OUTCOMES: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
+
+
+class Trainings(NamedTuple):
+    """How many trainings of either side were averaged."""
+
+    challenger: int
+    champion: int
+
+    def __str__(self) -> str:
+        return f"(mean of {self.challenger} trainings against {self.champion})"
 
 
 def judge_trial(context: Context, idea: Idea, folder: Path, layers: Sequence[str]) -> tuple[Score, Decision | None]:
@@ -92,8 +105,8 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
     )
 
 
-def settle(context: Context, idea: Idea) -> DecisionRecord | None:
-    """Decide again on the trial that `idea` has just replicated; None where its outcome does not hang on it."""
+def settle(context: Context, idea: Idea) -> list[DecisionRecord]:
+    """Decide again on the trials whose outcome hangs on the one that `idea` has just replicated."""
     folder, history = context.folder, context.knowledge.history
 
     def compare_trials(ours: Sequence[int], theirs: Sequence[int]) -> Comparison:
@@ -104,14 +117,15 @@ def settle(context: Context, idea: Idea) -> DecisionRecord | None:
 
 def decide_again(
     history: History, idea: Idea, compare_trials: Callable[[Sequence[int], Sequence[int]], Comparison]
-) -> DecisionRecord | None:
-    """Decide again on the trial that `idea` has just replicated, all trainings of both sides averaged.
+) -> list[DecisionRecord]:
+    """Decide again after a replicate, all trainings of both sides averaged; the history is left as it is.
 
     A near miss is measured against the champion. A kept champion is measured against the one that it replaced: the gain
-    that made it champion was the best of several draws, and what another training shows is not.
+    that made it champion was the best of several draws, and what another training shows is not. Where it loses its
+    place, the best of those that were discarded against it is measured against the champion that is one again.
     """
     if idea.mode != "replicate" or idea.parent is None or history.trials[idea.number].score is None:
-        return None
+        return []
     trial, champion = history.trials[idea.parent], history.champion
     assert champion is not None, "a replicate has something to replicate"
     outcome = history.outcome(trial.number)
@@ -120,29 +134,30 @@ def decide_again(
     elif trial.number == champion.number and trial.champion is not None:
         against = history.trials[trial.champion]
     else:
-        return None
-    ours, theirs = history.replicates_of(trial.number), history.replicates_of(against.number)
-    comparison = compare_trials(ours, theirs)
-    decision = decide_on(history, comparison, simpler=trial.code_lines < against.code_lines)
-    trainings = f"(mean of {len(ours)} trainings against {len(theirs)})"
-    outcomes: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
-    result, reason = outcomes[decision.kind], f"{decision.reason} {trainings}"
-    if outcome == "kept":
-        held = decision.kind == "keep" or decision.z >= NEAR_MISS_Z
-        result = "kept" if held else "discarded"
-        word = "it holds" if held else f"its gain was luck, and trial {against.number} is champion again"
-        reason = f"trained again: {decision.reason.split(';')[0]} {trainings}; {word}"
-    return DecisionRecord(
-        trial=trial.number,
-        outcome=result,
-        reason=reason,
-        gain=decision.gain,
-        gain_low=decision.low,
-        gain_high=decision.high,
-        z=decision.z,
-        n_challenger=len(ours),
-        n_champion=len(theirs),
-    )
+        return []
+    decision, trainings = _measure(history, trial.number, against.number, compare_trials)
+    if outcome != "kept":
+        return [_record(trial.number, OUTCOMES[decision.kind], f"{decision.reason} {trainings}", decision, trainings)]
+    held = decision.kind == "keep" or decision.z >= NEAR_MISS_Z
+    word = "it holds" if held else f"its gain was luck, and trial {against.number} is champion again"
+    reason = f"trained again: {decision.reason.split(';')[0]} {trainings}; {word}"
+    decided = [_record(trial.number, "kept" if held else "discarded", reason, decision, trainings)]
+    if not held:
+        beaten = [
+            (score, t.number)
+            for t in history.trials.values()
+            if t.champion == trial.number
+            and history.outcome(t.number) == "discarded"
+            and (score := history.mean_score(t.number)) is not None
+        ]
+        metric = METRICS[champion.score.metric] if champion.score is not None else None
+        if beaten and metric is not None:
+            best = (min if metric.better == "lower" else max)(beaten)[1]
+            second, trainings = _measure(history, best, against.number, compare_trials)
+            if second.kind != "discard":
+                reason = f"it lost to trial {trial.number}, whose gain was luck; now {second.reason} {trainings}"
+                decided.append(_record(best, OUTCOMES[second.kind], reason, second, trainings))
+    return decided
 
 
 def seed_noise(history: History) -> float:
@@ -225,8 +240,33 @@ def _outcome(
         return "replicate", f"trial {idea.parent} again with another seed: {result.value:.4f}"
     if decision is None:
         return "kept", f"the baseline: {metric.name} {result.value:.4f} [{result.low:.4f}, {result.high:.4f}]"
-    kinds: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
-    return kinds[decision.kind], decision.reason
+    return OUTCOMES[decision.kind], decision.reason
+
+
+def _measure(
+    history: History,
+    number: int,
+    against: int,
+    compare_trials: Callable[[Sequence[int], Sequence[int]], Comparison],
+) -> tuple[Decision, Trainings]:
+    ours, theirs = history.replicates_of(number), history.replicates_of(against)
+    simpler = history.trials[number].code_lines < history.trials[against].code_lines
+    decision = decide_on(history, compare_trials(ours, theirs), simpler=simpler)
+    return decision, Trainings(len(ours), len(theirs))
+
+
+def _record(number: int, outcome: Outcome, reason: str, decision: Decision, trainings: Trainings) -> DecisionRecord:
+    return DecisionRecord(
+        trial=number,
+        outcome=outcome,
+        reason=reason,
+        gain=decision.gain,
+        gain_low=decision.low,
+        gain_high=decision.high,
+        z=decision.z,
+        n_challenger=trainings.challenger,
+        n_champion=trainings.champion,
+    )
 
 
 def _predictions(folder: RunFolder, history: History, numbers: Sequence[int]) -> list[Path]:

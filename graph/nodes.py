@@ -256,8 +256,7 @@ def remember(state: State, runtime: Runtime[Context]) -> Update:
         )
         knowledge.remember(record)
         context.listen(Event("record", idea.number, entry=record))
-    decision = judging.settle(context, idea)
-    if decision is not None:
+    for decision in judging.settle(context, idea):
         knowledge.remember(decision)
         context.listen(Event("record", decision.trial, entry=decision))
     publish(context)

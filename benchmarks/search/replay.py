@@ -206,8 +206,7 @@ class House:
                 z=decision.z if decision else None,
             )
         )
-        settled = judging.decide_again(history, idea, self._compare)
-        if settled is not None:
+        for settled in judging.decide_again(history, idea, self._compare):
             history.add(settled)
 
     def _add(self, record: TrialRecord) -> None:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
-    """Return all single moves from trial `parent`, each as the idea of trial `number`."""
+    """Return all single moves from trial `parent`, each as the idea of trial `number`.
+
+    Nothing is taken out where that leads back to a file that was trained.
+    """
     history = knowledge.history
     lineage = {parent, *history.lineage(parent)}
     here = [trial for trial in history.trials.values() if trial.idea.parent in lineage]
@@ -33,7 +36,12 @@ def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
         *_refine(parent, number, lost, knowledge),
         *_ablate(parent, number, knowledge),
     ]
-    return tuple(idea for idea in found if _signature(idea) not in tried)
+    files = {frozenset(history.changes_in(n)) for n, trial in history.trials.items() if trial.score is not None}
+    return tuple(
+        idea
+        for idea in found
+        if _signature(idea) not in tried and not (idea.removed and present - {*idea.removed} in files)
+    )
 
 
 def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:

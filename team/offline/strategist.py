@@ -229,8 +229,19 @@ class OfflineStrategist:
         return [champion.number, *(number for reach, number in best if reach > 0)]
 
     def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
-        """Join the best additions under the draw that fit into one file; None where there are not two."""
-        additions = [(worth, idea) for idea in singles if not idea.removed and (worth := _worth(idea, drawn)) > 0]
+        """Join the best additions under the draw that fit into one file; None where there are not two.
+
+        What was in a file that did not run, and in none that did, is tried alone: it would take others down with it.
+        """
+        ran, failed = set[str](), set[str]()
+        for trial in knowledge.history.trials.values():
+            (failed if trial.score is None else ran).update(changes_of(trial.idea))
+        additions = [
+            (worth, idea)
+            for idea in singles
+            if not idea.removed and not (failed - ran).intersection(changes_of(idea))
+            if (worth := _worth(idea, drawn)) > 0
+        ]
         additions.sort(key=lambda item: -item[0])
         chosen: list[Idea] = []
         for _, idea in additions:
