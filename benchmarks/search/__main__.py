@@ -69,14 +69,14 @@ STRATEGIES: dict[str, Callable[[World, int], Searcher]] = {
     "random sets": lambda world, seed: RandomSets(world.names, _playbook(), seed),
     "best-first tree": lambda world, seed: BestFirstTree(world.names, _playbook(), seed),
     "ours": _house(OURS),
-    "ours, one change": _house(replace(OURS, max_changes=1)),
-    "ours, two changes": _house(replace(OURS, max_changes=2)),
-    "ours, five changes": _house(replace(OURS, max_changes=5)),
-    "ours, champion only": _house(replace(OURS, other_parents=0)),
-    "ours, no crowding": _house(replace(OURS, crowding_cost=0.0), text_view=False),
-    "ours, no noise rule": _house(replace(OURS, luck_rounds=1_000), noise_rule=False),
-    "ours, explore only": _house(replace(OURS, modes=frozenset({"explore"}))),
-    "ours, never learning": _house(replace(OURS, learns=False)),
+    "no crowding": _house(replace(OURS, crowding_cost=0.0), text_view=False),
+    "no behaviour view": _house(replace(OURS, overlap_cost=0.0)),
+    "no noise rule": _house(replace(OURS, luck_rounds=1_000), noise_rule=False),
+    "explore only": _house(replace(OURS, modes=frozenset({"explore"}))),
+    "one change a trial": _house(replace(OURS, max_changes=1)),
+    "champion only": _house(replace(OURS, other_parents=0)),
+    "never learning": _house(replace(OURS, learns=False)),
+    "no refused repeats": _house(OURS, refuse_repeats=False),
 }
 
 

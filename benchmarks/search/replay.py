@@ -119,6 +119,7 @@ class House:
         *,
         noise_rule: bool = True,
         text_view: bool = True,
+        refuse_repeats: bool = True,
     ):
         self.history = History()
         self.techniques = techniques
@@ -133,6 +134,7 @@ class House:
         self._world = world
         self._noise_rule = noise_rule
         self._text_view = text_view
+        self._refuse_repeats = refuse_repeats
         self._residuals: dict[int, np.ndarray] = {}
         self._sets: dict[int, frozenset[str]] = {}
         self._vectors = np.zeros((0, 0))
@@ -147,7 +149,7 @@ class House:
         return self._residuals.get(number)
 
     def repeat(self, idea: Idea, diff: str = "") -> Repeat | None:
-        return self._repeats.find(idea, diff)
+        return self._repeats.find(idea, diff) if self._refuse_repeats else None
 
     # The searcher.
 

@@ -54,6 +54,7 @@ class OfflineStrategist:
         max_changes: New changes that one trial may make; the belief tells them apart afterwards.
         other_parents: Files beside the champion from which a step may start.
         crowding_cost: Log score that a proposal loses for being a duplicate in words; nothing below half crowded.
+        overlap_cost: Share of the smaller gain that a joined change loses where both mend the same crystals.
         plateau_rounds: Rounds without a keep after which the worn mode and axis are closed.
         luck_rounds: Rounds without a keep after which a champion that was trained once is trained again.
         modes: Kinds of step that it may take beside baseline and replicate.
@@ -63,6 +64,7 @@ class OfflineStrategist:
     max_changes: int = 3
     other_parents: int = 2
     crowding_cost: float = 0.03
+    overlap_cost: float = 0.5
     plateau_rounds: int = 5
     luck_rounds: int = 3
     modes: frozenset[Mode] = frozenset({"explore", "refine", "combine", "ablate", "simplify"})
@@ -243,14 +245,46 @@ class OfflineStrategist:
             if (worth := _worth(idea, drawn)) > 0
         ]
         additions.sort(key=lambda item: -item[0])
-        chosen: list[Idea] = []
-        for _, idea in additions:
+        profiles = _profiles(knowledge) if self.overlap_cost else {}
+        chosen: list[tuple[float, Idea]] = []
+        for worth, idea in additions:
             if len(chosen) == self.max_changes:
                 break
             present = set(knowledge.history.changes_in(idea.parent)) if idea.parent is not None else set()
-            if stand_together([*chosen, idea], present, knowledge.techniques):
-                chosen.append(idea)
-        return join(chosen, knowledge) if len(chosen) > 1 else None
+            shared = sum(min(worth, other) * _overlap(idea, beside, profiles) for other, beside in chosen)
+            fits = stand_together([*(c for _, c in chosen), idea], present, knowledge.techniques)
+            if fits and worth > self.overlap_cost * shared:
+                chosen.append((worth, idea))
+        return join([idea for _, idea in chosen], knowledge) if len(chosen) > 1 else None
+
+
+def _profiles(knowledge: Knowledge) -> dict[str, np.ndarray]:
+    """Return, for each change that was trained, [n_validation] by how much crystals gained where it was made.
+
+    The behaviour view of a change: the mean over its trials of parent's less trial's absolute residuals, each divided
+    by the number of changes that the trial made, centred and of length one.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for trial in knowledge.history.trials.values():
+        if trial.score is None or trial.idea.parent is None or trial.idea.mode == "replicate":
+            continue
+        before, after = knowledge.residuals(trial.idea.parent), knowledge.residuals(trial.number)
+        if before is not None and after is not None:
+            keys = changes_of(trial.idea)
+            for key in keys:
+                found.setdefault(key, []).append((np.abs(before) - np.abs(after)) / len(keys))
+    profiles = {}
+    for key, gains in found.items():
+        centred = np.mean(gains, axis=0)
+        centred = centred - centred.mean()
+        profiles[key] = centred / max(float(np.linalg.norm(centred)), 1e-12)
+    return profiles
+
+
+def _overlap(one: Idea, other: Idea, profiles: dict[str, np.ndarray]) -> float:
+    """Return the correlation of what two changes mend, 0 where it is negative or one was never trained."""
+    first, second = profiles.get(changes_of(one)[-1]), profiles.get(changes_of(other)[-1])
+    return 0.0 if first is None or second is None else max(0.0, float(first @ second))
 
 
 def _first_wish(knowledge: Knowledge) -> Wish | None:
