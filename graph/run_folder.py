@@ -11,7 +11,7 @@ import shutil
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tomli_w
 from pydantic import Field, ValidationError
@@ -42,7 +42,8 @@ class RunConfig(Strict):
         seed: Root of all random numbers of the search.
         n_threads: CPU threads of a trial.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
-        embedder: Of the idea memory, chosen once.
+        embedder: Of the idea memory, chosen once; a name of `memory.embedders`.
+        memory: Folder of the idea memory that the run shares with others, None for one of its own.
         approve: Whether a person is asked before a changed file is trained.
     """
 
@@ -55,7 +56,8 @@ class RunConfig(Strict):
     seed: int = Field(0, ge=0)
     n_threads: int = Field(1, ge=1)
     sandboxed: bool = True
-    embedder: Literal["local"] = "local"
+    embedder: str = "local"
+    memory: str | None = None
     approve: bool = False
     created_at: str = ""
     versions: dict[str, str] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -64,6 +65,7 @@ def resolve(name: str) -> str:
     raise EmbedderError(f"{name!r} is no embedder: use {KINDS}")
 
 
+@lru_cache(maxsize=1)  # a model is loaded once, however many ask for it
 def open_embedder(name: str) -> Embedder:
     """Return an embedder that is ready for use.
 

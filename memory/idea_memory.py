@@ -108,7 +108,7 @@ class IdeaMemory:
         folder, wanted = Path(folder), as_decided(entries)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Chroma's index may end the whole process on a file that was cut short: who finds the mark knows that it did.
-        mark = folder.withchroma_id(f"{folder.name}.opening")
+        mark = folder.with_name(f"{folder.name}.opening")
         if damaged := mark.exists():
             put_aside(folder)
         mark.touch()
@@ -153,7 +153,7 @@ class IdeaMemory:
             journals: Entries by the name of their run; the one name is empty in a memory of one run.
             embedder: The one from now on.
         """
-        fresh = Path(folder).withchroma_id(f"{Path(folder).name}.rebuilding")
+        fresh = Path(folder).with_name(f"{Path(folder).name}.rebuilding")
         shutil.rmtree(fresh, ignore_errors=True)
         with cls(fresh, embedder) as memory:
             for run, entries in journals.items():

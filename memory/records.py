@@ -96,12 +96,21 @@ class Verdict(Record):
 
 
 class Crowding(Record):
-    """How near an idea is to what was tried; each view from 0 (alone) to 1 (a duplicate), None where not measured."""
+    """How near an idea is to what was tried; each view from 0 (alone) to 1 (a duplicate), None where not measured.
+
+    Attributes:
+        text, code, behaviour: The three views, see `memory.crowding`.
+        nearest: Trials nearest by code, then by text.
+        elsewhere: The same in other runs that share the memory, as `run/number`.
+        behaves_like: Trials nearest by behaviour.
+    """
 
     text: float | None = None
     code: float | None = None
     behaviour: float | None = None
     nearest: tuple[int, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    behaves_like: tuple[int, ...] = ()
 
 
 class TrialRecord(Record):

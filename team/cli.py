@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import person_cli
+from team import memory_cli, person_cli
 from team.options import JsonOption, ListByDefault, RunArgument, RunsOption
 
 SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
@@ -29,6 +29,7 @@ app = typer.Typer(
 graph_app = typer.Typer(cls=ListByDefault, help="What was tried, from what, on which axis, kept or not, and why.")
 data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
 app.add_typer(graph_app, name="graph")
+app.add_typer(memory_cli.memory_app, name="memory")
 app.add_typer(data_app, name="data")
 
 
@@ -49,6 +50,14 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
     ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="Share the idea memory in this folder with other runs of the same task, one at a time."),
+    ] = None,
+    embedder: Annotated[
+        str,
+        typer.Option(help="Of ideas: local, onnx, openai:MODEL[@URL] or sentence-transformers:FOLDER; kept for good."),
+    ] = "local",
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run trials unheld by the kernel; scores are marked unsealed.")
     ] = False,
@@ -78,6 +87,8 @@ def run(
         sandboxed=not unsafe_no_sandbox,
         approve=approve,
         runs=runs,
+        embedder=embedder,
+        memory=memory,
     )
     raise typer.Exit(start(options, as_json=as_json))
 
@@ -233,8 +244,9 @@ def _mendable(error: Exception) -> str | None:
     from evaluation_locked.task import SeedError
     from evaluation_locked.trial import SandboxError
     from graph.run_folder import RunError
+    from memory.chroma_folder import IdeaMemoryError
+    from memory.embedders import EmbedderError
     from memory.history import HistoryError
-    from memory.idea_memory import IdeaMemoryError
     from memory.journal import JournalError, RunLockedError
     from memory.person import PersonError
     from memory.techniques import PlaybookError
@@ -249,6 +261,7 @@ def _mendable(error: Exception) -> str | None:
     known = (
         CrystalError,
         DataError,
+        EmbedderError,
         HistoryError,
         IdeaMemoryError,
         JournalError,
