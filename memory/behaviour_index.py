@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MIN_FOR_FLOOR = 3
 MAX_BYTES = 256 << 20
+_BLOCK = 256
 
 
 class BehaviourIndex:
@@ -40,8 +41,7 @@ class BehaviourIndex:
         self.labels: list[int | str] = []
         self._table: RowTable | None = None
         self._least = np.inf
-        for label, values in residuals:
-            self.add(label, values)
+        self._add_all(residuals)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,14 +57,7 @@ class BehaviourIndex:
         Raises:
             ValueError: They differ in length from those held, or are not finite.
         """
-        direction = self._direction(residuals, f"trial {label}")
-        if self._table is None:
-            size = max(MIN_FOR_FLOOR, MAX_BYTES // (2 * len(direction)))
-            self._table = RowTable(len(direction), np.float16, max_rows=size)
-        if len(self):
-            self._least = min(self._least, float(self._correlations(direction).min()))
-        at = self._table.append(direction)
-        self.labels[at : at + 1] = [label]
+        self._add_all([(label, residuals)])
 
     def correlations(self, residuals: np.ndarray) -> np.ndarray:
         """Return the correlation with every trial held, [m] float32; of residuals without variance it is 0.
@@ -72,11 +65,31 @@ class BehaviourIndex:
         Raises:
             ValueError: They differ in length from those held, or are not finite.
         """
-        return self._correlations(self._direction(residuals, "the trial"))
-
-    def _correlations(self, direction: np.ndarray) -> np.ndarray:
+        direction = self._direction(residuals, "the trial")
         assert self._table is not None, "asked only where something is held"
-        return self._table.products(direction) / len(direction)
+        return self._table.products(direction[None])[:, 0] / len(direction)
+
+    def _add_all(self, residuals: Iterable[tuple[int | str, np.ndarray]]) -> None:
+        """Take in several, by blocks, so that the floor costs matrix products and not a pass over all for each."""
+        block: list[np.ndarray] = []
+        for label, values in residuals:
+            direction = self._direction(values, f"trial {label}")
+            if self._table is None:
+                size = max(MIN_FOR_FLOOR, MAX_BYTES // (2 * len(direction)))
+                self._table = RowTable(len(direction), np.float16, max_rows=size)
+            at = self._table.append(direction)
+            self.labels[at : at + 1] = [label]
+            block.append(direction)
+            if len(block) == _BLOCK:
+                self._lower_floor(np.stack(block))
+                block = []
+        if block:
+            self._lower_floor(np.stack(block))
+
+    def _lower_floor(self, fresh: np.ndarray) -> None:
+        """Take rows that were just appended into the floor, [k, n]; with themselves they correlate most."""
+        if self._table is not None and len(self) > 1:
+            self._least = min(self._least, float(self._table.products(fresh).min()) / fresh.shape[1])
 
     def _direction(self, residuals: np.ndarray, of: str) -> np.ndarray:
         """Return the signed square roots with mean 0 and variance 1, [n] float32; without variance zeros."""

@@ -213,7 +213,7 @@ class IdeaMemory:
             self._load()
         if self._vectors is None or k < 1:
             return ()
-        similarities = self._vectors.products(_unit(self._embedder([text])[0]))  # [m]
+        similarities = self._vectors.products(_unit(self._embedder([text])[0])[None])[:, 0]  # [m]
         for number in exclude:
             if (row := self._row_of.get((self.run, number))) is not None:
                 similarities[row] = -np.inf

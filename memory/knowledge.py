@@ -104,12 +104,9 @@ class Knowledge:
         """Return the two views of crowding that are known before a trial is paid for."""
         text = crowding.text_crowding(idea.text, self.ideas, exclude=(idea.number,))
         code = crowding.code_crowding(diff, self._diffs, exclude=(idea.number,)) if diff else None
-        near = list(dict.fromkeys((*(code.nearest if code else ()), *text.nearest)))
+        near = tuple(dict.fromkeys((*(code.nearest if code else ()), *text.nearest)))
         return Crowding(
-            text=round(text.value, 4),
-            code=round(code.value, 4) if code else None,
-            nearest=tuple(label for label in near if isinstance(label, int))[:MAX_NEAREST],
-            elsewhere=tuple(label for label in near if isinstance(label, str))[:MAX_NEAREST],
+            text=round(text.value, 4), code=round(code.value, 4) if code else None, nearest=near[:MAX_NEAREST]
         )
 
     def behaviour_after(self, crowding_before: Crowding, number: int, code_sha: str) -> Crowding:

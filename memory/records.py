@@ -100,16 +100,14 @@ class Crowding(Record):
 
     Attributes:
         text, code, behaviour: The three views, see `memory.crowding`.
-        nearest: Trials nearest by code, then by text.
-        elsewhere: The same in other runs that share the memory, as `run/number`.
+        nearest: Trials nearest by code, then by text; `run/number` of another run that shares the memory.
         behaves_like: Trials nearest by behaviour.
     """
 
     text: float | None = None
     code: float | None = None
     behaviour: float | None = None
-    nearest: tuple[int, ...] = ()
-    elsewhere: tuple[str, ...] = ()
+    nearest: tuple[int | str, ...] = ()
     behaves_like: tuple[int, ...] = ()
 
 

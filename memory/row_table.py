@@ -62,12 +62,19 @@ class RowTable:
         """Put another row in the place of one that is held."""
         self._held[at] = row
 
-    def products(self, vector: np.ndarray) -> np.ndarray:
-        """Return the dot product of every row with `vector`, [len] float32."""
-        rows, wanted = self.rows, np.asarray(vector, np.float32)
+    def products(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the dot product of every row with every vector.
+
+        Args:
+            vectors: [k, n_columns].
+
+        Returns:
+            [len, k] float32.
+        """
+        rows, wanted = self.rows, np.asarray(vectors, np.float32).T
         if rows.dtype == np.float32:
             return np.asarray(rows @ wanted)
-        result = np.empty(len(rows), np.float32)
+        result = np.empty((len(rows), wanted.shape[1]), np.float32)
         step = max(1, _BLOCK_BYTES // (4 * max(1, rows.shape[1])))
         for start in range(0, len(rows), step):  # a block fits the cache, so that no wide copy of all is made
             result[start : start + step] = rows[start : start + step].astype(np.float32) @ wanted

@@ -197,7 +197,7 @@ def _figure(value: object) -> str:
 
 
 def _near(crowding: Crowding) -> str:
-    before = ",".join(map(str, (*crowding.nearest[:2], *crowding.elsewhere[:1])))
+    before = ",".join(map(str, crowding.nearest[:2]))
     after = ",".join(map(str, crowding.behaves_like[:1]))
     return f"{before} | {after}" if after else before
 
