@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(900)  # six trainings, each a process that load
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs that share a memory, one after the other, and a third, which is the first one with a memory of its own."""
+    """Two runs that share a memory, and a third, which is the first one with a memory of its own."""
     place = tmp_path_factory.mktemp("finished")
     for name in ("first", "second"):
         command = team_command("run", TINY_SEED, "--name", name, "--trials", 3, "--memory", "shared")
