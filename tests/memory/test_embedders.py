@@ -188,6 +188,59 @@ def test_the_model_is_fetched_where_it_is_asked_for(endpoint: Endpoint, tmp_path
     assert fetch_onnx(f"{endpoint.url}/gone", tmp_path / "there", digest) == place, "what is there is not fetched again"
 
 
+def field(number: int, value: int | bytes | str) -> bytes:
+    """Return a protobuf field, a varint or a text of bytes."""
+
+    def varint(n: int) -> bytes:
+        return bytes([n]) if n < 128 else bytes([n % 128 + 128]) + varint(n // 128)
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def tiny_onnx(table: np.ndarray) -> bytes:
+    """Return an ONNX model with MiniLM's inputs and output whose hidden state is a row of `table` a token."""
+
+    def value(name: str, kind: int, *dimensions: str) -> bytes:
+        shape = b"".join(field(1, field(2, dimension)) for dimension in dimensions)
+        return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
+
+    dims = b"".join(field(1, n) for n in table.shape)
+    weights = dims + field(2, 1) + field(8, "table") + field(9, table.astype("<f4").tobytes())
+    gather = field(1, "table") + field(1, "input_ids") + field(2, "last_hidden_state") + field(4, "Gather")
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    graph = field(1, gather) + field(2, "tiny") + field(5, weights)
+    graph += b"".join(field(11, value(name, 7, "batch", "length")) for name in inputs)
+    graph += field(12, value("last_hidden_state", 1, "batch", "length", "width"))
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+
+
+def test_a_model_file_is_run_as_chroma_runs_it(tmp_path: Path) -> None:
+    """With a table of vectors in the place of MiniLM: its mean over a text's tokens, padding left out, of length 1."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {"[PAD]": 0, "[UNK]": 1, "bond": 2, "angles": 3, "dropout": 4}
+    table = np.random.default_rng(0).standard_normal((5, 384)).astype(np.float32)
+    place = tmp_path / "onnx"
+    place.mkdir()
+    for name in OnnxEmbedder.FILES:
+        (place / name).write_text("{}")
+    (place / "model.onnx").write_bytes(tiny_onnx(table))
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(place / "tokenizer.json"))
+    one, two = OnnxEmbedder(tmp_path)(["bond angles", "dropout"])
+    mean = table[2] + table[3]
+    np.testing.assert_allclose(one, mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(two, table[4] / np.linalg.norm(table[4]), atol=1e-5)
+    with IdeaMemory.open_or_rebuild(
+        tmp_path / "chroma", [trial(0, title="bond angles")], OnnxEmbedder(tmp_path)
+    ) as held:
+        assert held.nearest("angles", 1)[0].similarity > 0.4
+
+
 def test_what_is_not_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from chromadb.utils.embedding_functions import ONNXMiniLM_L6_V2
 
