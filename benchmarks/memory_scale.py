@@ -151,6 +151,7 @@ def crowd(folder: Path, n_ideas: int) -> dict[str, Any]:
         begun_one = time.perf_counter()
         known.behaviour_after(record.crowding, record.number, record.code_sha)
         behaviour.append(1e3 * (time.perf_counter() - begun_one))
+    with_indices = _rss_mib()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     memory.close()
     return {
@@ -166,8 +167,9 @@ def crowd(folder: Path, n_ideas: int) -> dict[str, Any]:
         "behaviour_index_seconds": behaviour_index_seconds,
         "behaviour_ms_median": float(np.median(behaviour)),
         "peak_rss_mib": peak,
-        "of_it_packages_mib": before,
-        "of_it_journal_and_history_mib": with_history - before,
+        "held_by_packages_mib": before,
+        "held_by_journal_and_history_mib": with_history - before,
+        "held_by_memory_and_indices_mib": with_indices - with_history,
         "all_seconds": time.perf_counter() - begun,
     }
 

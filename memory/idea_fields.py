@@ -1,8 +1,9 @@
-"""An idea as Chroma stores it: flat fields to filter and to show, and what a search gives back of them."""
+"""An idea as Chroma stores it: fields to filter by and fields to show, and what a search gives back of them."""
 
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from memory.records import Entry
 
 DECIDED = ("outcome", "reason", "gain", "gain_low", "gain_high")
-DIFF = "diff"
+FILTERS = ("run", "number", "mode", "axis", "outcome")
+CHECKSUM = "crc32"
+_ALL = "fields"
 
 Key = tuple[str, int]
 
@@ -54,8 +57,9 @@ class Neighbour:
         return f"{self.run}/{self.number}" if self.run else self.number
 
 
-def neighbour(fields: Mapping[str, Any], similarity: float, run: str) -> Neighbour:
-    """Return what a search gives back of an idea; `run` is the one that asks."""
+def neighbour(held: Mapping[str, Any], similarity: float, run: str) -> Neighbour:
+    """Return what a search gives back of an idea that Chroma holds; `run` is the one that asks."""
+    fields = from_chroma(held)
     theirs = str(fields["run"])
     return Neighbour(
         run="" if theirs == run else theirs,
@@ -83,8 +87,8 @@ def as_decided(entries: Iterable[Entry]) -> dict[int, TrialRecord]:
     return records
 
 
-def flat_fields(record: TrialRecord, run: str) -> dict[str, Any]:
-    """Return a trial's flat fields, as Chroma stores them: without those that are None, and without the diff."""
+def all_fields(record: TrialRecord, run: str) -> dict[str, Any]:
+    """Return what the memory holds of a trial; what is None is left out."""
     idea = record.idea
     fields = {
         "run": run,
@@ -93,9 +97,10 @@ def flat_fields(record: TrialRecord, run: str) -> dict[str, Any]:
         "text": idea.text,
         "mode": idea.mode,
         "axis": idea.axis,
-        "techniques": " ".join(idea.techniques),
+        "techniques": idea.techniques,
         "source": idea.source,
         "parent": idea.parent,
+        "diff": record.diff or None,
         "outcome": record.outcome,
         "reason": record.reason,
         "gain": record.gain,
@@ -107,14 +112,30 @@ def flat_fields(record: TrialRecord, run: str) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def pack(diff: str) -> str:
-    """Return a diff as Chroma stores it: compressed, since Chroma indexes every text that it is given."""
-    return base64.b85encode(zlib.compress(diff.encode(), 1)).decode()
+def checksum(fields: Mapping[str, Any]) -> int:
+    """Return a number that tells whether what is held of a trial is what its journal says."""
+    return zlib.crc32(_as_json(fields))
 
 
-def unpack(packed: str) -> str:
-    """Return the diff that `pack` compressed."""
-    return zlib.decompress(base64.b85decode(packed)).decode()
+def to_chroma(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields as Chroma stores them: those that a search filters by, and all of them, compressed.
+
+    Chroma writes a row and two index entries for every field, and indexes every text: fifteen fields and a plain diff
+    took as long as all the rest of an idea.
+    """
+    text = _as_json(fields)
+    filters = {name: fields[name] for name in FILTERS}
+    return filters | {CHECKSUM: zlib.crc32(text), _ALL: base64.b85encode(zlib.compress(text, 1)).decode()}
+
+
+def from_chroma(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that `to_chroma` stored."""
+    fields: dict[str, Any] = json.loads(zlib.decompress(base64.b85decode(held[_ALL])))
+    return fields
+
+
+def _as_json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def chroma_id(key: Key) -> str:

@@ -16,16 +16,17 @@ import numpy as np
 from memory.chroma_folder import MEND, IdeaMemoryError, named_errors, open_client, put_aside
 from memory.embedding import LocalEmbedder
 from memory.idea_fields import (
+    CHECKSUM,
     DECIDED,
-    DIFF,
     Key,
     Neighbour,
+    all_fields,
     as_decided,
+    checksum,
     chroma_id,
-    flat_fields,
+    from_chroma,
     neighbour,
-    pack,
-    unpack,
+    to_chroma,
 )
 from memory.row_table import RowTable
 
@@ -112,7 +113,7 @@ class IdeaMemory:
         if damaged := mark.exists():
             put_aside(folder)
         mark.touch()
-        held: dict[int, dict[str, Any]] = {}
+        held: dict[int, int] = {}
         memory = None
         try:
             try:
@@ -133,7 +134,7 @@ class IdeaMemory:
         if gone := held.keys() - wanted.keys():
             memory._forget(gone)
         memory._upsert(
-            (record for number, record in wanted.items() if held.get(number) != flat_fields(record, run)), run
+            (record for number, record in wanted.items() if held.get(number) != checksum(all_fields(record, run))), run
         )
         if damaged:
             memory.remark = (
@@ -191,9 +192,10 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        changed: dict[str, Any] = {name: getattr(decision, name) for name in DECIDED}
+        name, changed = chroma_id((self.run, decision.trial)), {field: getattr(decision, field) for field in DECIDED}
         with named_errors(self.folder):
-            self._collection.update(ids=[chroma_id((self.run, decision.trial))], metadatas=[changed])
+            for held in self._collection.get(ids=[name], include=["metadatas"])["metadatas"]:
+                self._collection.update(ids=[name], metadatas=[to_chroma(from_chroma(held) | changed)])
 
     def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Neighbour, ...]:
         """Return the ideas whose text is most similar, the nearest first; ties by run and number.
@@ -262,18 +264,18 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        for _, about in self._pages(["metadatas"]):
-            for fields in about["metadatas"]:
-                if fields["run"] != self.run and DIFF in fields:
-                    yield f"{fields['run']}/{fields['number']}", unpack(fields[DIFF])
+        for _, page in self._pages(["metadatas"]):
+            for held in page["metadatas"]:
+                if held["run"] != self.run and (diff := from_chroma(held).get("diff")):
+                    yield f"{held['run']}/{held['number']}", diff
 
-    def _load(self) -> dict[int, dict[str, Any]]:
-        """Read every vector, search once, and return the fields of this run's ideas by number, without their diffs.
+    def _load(self) -> dict[int, int]:
+        """Read every vector, search once, and return the checksum of each of this run's ideas by number.
 
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        mine: dict[int, dict[str, Any]] = {}
+        mine: dict[int, int] = {}
         n_held = 0
         self._vectors, self._keys, self._row_of = None, [], {}
         for n_page, page in self._pages(["metadatas", "embeddings"]):
@@ -282,7 +284,7 @@ class IdeaMemory:
             self._keep(keys, page["embeddings"])
             for (run, number), fields in zip(keys, page["metadatas"], strict=True):
                 if run == self.run:
-                    mine[number] = {name: value for name, value in fields.items() if name != DIFF}
+                    mine[number] = int(fields.get(CHECKSUM, -1))
         if n_held != len(self._keys) or len(self.search("anything", 10)) != min(10, n_held):
             raise IdeaMemoryError(f"{self.folder} holds {n_held} ideas and not all of their vectors: {MEND}")
         self._loaded = True
@@ -301,12 +303,11 @@ class IdeaMemory:
             batch = wanted[start : start + _BATCH]
             keys = [(run, record.number) for record in batch]
             vectors = self._embedder([record.idea.text for record in batch])
-            packed = ({DIFF: pack(record.diff)} if record.diff else {} for record in batch)
             with named_errors(self.folder):
                 self._collection.upsert(
                     ids=[chroma_id(key) for key in keys],
                     embeddings=list(vectors),
-                    metadatas=[flat_fields(record, run) | diff for record, diff in zip(batch, packed, strict=True)],
+                    metadatas=[to_chroma(all_fields(record, run)) for record in batch],
                 )
             if self._loaded:
                 self._keep(keys, vectors)
