@@ -125,12 +125,12 @@ def to_chroma(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     text = _as_json(fields)
     filters = {name: fields[name] for name in FILTERS}
-    return filters | {CHECKSUM: zlib.crc32(text), _ALL: base64.b85encode(zlib.compress(text, 1)).decode()}
+    return filters | {CHECKSUM: zlib.crc32(text), _ALL: base64.b64encode(zlib.compress(text, 1)).decode()}
 
 
 def from_chroma(held: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that `to_chroma` stored."""
-    fields: dict[str, Any] = json.loads(zlib.decompress(base64.b85decode(held[_ALL])))
+    fields: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(held[_ALL])))
     return fields
 
 
