@@ -144,11 +144,9 @@ class Knowledge:
     @cached_property
     def _errors(self) -> BehaviourIndex:
         """The residuals of every finished trial of this run; `remember` adds to it."""
-        index = BehaviourIndex()
-        for number, trial in self.history.trials.items():
-            if trial.score is not None and (residuals := self.residuals(number)) is not None:
-                index.add(number, residuals)
-        return index
+        finished = (number for number, trial in self.history.trials.items() if trial.score is not None)
+        read = ((number, self.residuals(number)) for number in finished)
+        return BehaviourIndex((number, residuals) for number, residuals in read if residuals is not None)
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
