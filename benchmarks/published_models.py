@@ -4,9 +4,9 @@
 
 Residuals are each model's test-fold predictions less the labels of matbench_mp_gap, every row. The crowding of a pair
 is `memory.crowding.behaviour_crowding` of the one against the other, with one floor for all pairs from
-`behaviour_floor`; beside it stands the plain correlation of absolute errors. Models are joined by average linkage on
-one less the crowding. A family has come together where the smallest branch of that tree that holds all of it holds no
-member of the other.
+`BehaviourIndex.floor`; beside it stands the plain correlation of absolute errors. Models are joined by average linkage
+on one less the crowding. A family has come together where the smallest branch of that tree that holds all of it holds
+no member of the other.
 
 The two families are known from how the models are built: CrabNet, Automatminer and the random forest see a composition
 or descriptors of it (the latter two the same Magpie descriptors); coNGN, DeeperGATGNN and ALIGNN are graph networks
@@ -26,7 +26,8 @@ import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from memory.crowding import behaviour_crowding, behaviour_floor
+from memory.behaviour_index import BehaviourIndex
+from memory.crowding import behaviour_crowding
 
 FAMILIES = {
     "composition": ("rf", "automatminer_expressv2020", "CrabNet"),
@@ -79,7 +80,7 @@ def measure(residuals: dict[str, np.ndarray], families: dict[str, tuple[str, ...
     """
     models = tuple(residuals)
     n = len(models)
-    floor = behaviour_floor({at: residuals[name] for at, name in enumerate(models)})
+    floor = BehaviourIndex((at, residuals[name]) for at, name in enumerate(models)).floor
     crowding = np.eye(n)
     for i in range(n):
         for j in range(i):

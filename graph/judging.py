@@ -72,7 +72,7 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
     kind, reason = _outcome(context, idea, result, decision, failure)
     crowding = state["crowding"]
     if result is not None:
-        crowding = crowding.model_copy(update={"behaviour": context.knowledge.behaviour(idea.number, code_sha)})
+        crowding = context.knowledge.behaviour_after(crowding, idea.number, code_sha)
     paid = state["paid_seconds"]
     smoke = state["smoke"]
     return TrialRecord(

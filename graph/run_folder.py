@@ -11,7 +11,7 @@ import shutil
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tomli_w
 from pydantic import Field, ValidationError
@@ -44,7 +44,8 @@ class RunConfig(Strict):
         seed: Root of all random numbers of the search.
         n_threads: CPU threads of a trial.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
-        embedder: Of the idea memory, chosen once.
+        embedder: Of the idea memory, chosen once; a name of `memory.embedders`.
+        memory: Folder of the idea memory that the run shares with others, None for one of its own.
         models: The model that plays a role, by the role's name; the offline team plays the others.
         approve: Whether a person is asked before a changed file is trained.
     """
@@ -58,7 +59,8 @@ class RunConfig(Strict):
     seed: int = Field(0, ge=0)
     n_threads: int = Field(1, ge=1)
     sandboxed: bool = True
-    embedder: Literal["local"] = "local"
+    embedder: str = "local"
+    memory: str | None = None
     models: dict[str, str] = {}
     approve: bool = False
     created_at: str = ""

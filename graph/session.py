@@ -10,8 +10,8 @@ from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
 from graph.nodes import publish
 from graph.run_folder import RunError, RunFolder
+from graph.run_memory import open_ideas
 from memory.history import History
-from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
 from memory.knowledge import Knowledge
 from memory.person import PersonLog
@@ -56,7 +56,9 @@ def open_session(
     person.read()  # a damaged log is told before anything is paid for
     playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
     brief = folder.seed / "brief.md"
-    ideas = IdeaMemory.open_or_rebuild(folder.chroma, entries, embedder=config.embedder)
+    ideas = open_ideas(folder, config, entries)
+    if ideas.remark:
+        listen(Event("note", 0, text=ideas.remark))
     knowledge = Knowledge(
         task=config.task,
         brief=brief.read_text(encoding="utf-8") if brief.exists() else "",

@@ -7,30 +7,18 @@ not those of that paper. Each is 0 for what stands alone and 1 for a duplicate. 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from memory.behaviour_index import BehaviourIndex
+from memory.code_index import CodeIndex, diff_features
 from memory.edits import EditError, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-_CODE_TOKEN = re.compile(
-    r"""
-    (?P<comment>\#.*)
-    | (?P<text>[rbfuRBFU]{0,2}(?:\"\"\".*?(?:\"\"\"|$)|'''.*?(?:'''|$)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
-    | (?P<number>(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][-+]?\d+)?)
-    | (?P<name>\w+)
-    | (?P<sign>\*\*|//|==|!=|<=|>=|->|:=|[-+*/@%&|^]=|\S)
-    """,
-    re.VERBOSE,
-)
-_MIN_EARLIER = 3
 
 
 class Texts(Protocol):
@@ -42,7 +30,7 @@ class Texts(Protocol):
 
 class _Hit(Protocol):
     @property
-    def number(self) -> int: ...
+    def label(self) -> int | str: ...
 
     @property
     def similarity(self) -> float: ...
@@ -54,11 +42,12 @@ class Crowd:
 
     Attributes:
         value: From 0 (alone) to 1 (a duplicate).
-        nearest: The trials that it was measured against most closely, the nearest first; empty where none was near.
+        nearest: What it was found near to, the nearest first: a trial's number, or `run/number` of another run; empty
+            where nothing was near.
     """
 
     value: float
-    nearest: tuple[int, ...] = ()
+    nearest: tuple[int | str, ...] = ()
 
 
 def text_crowding(text: str, memory: Texts, k: int = 5, exclude: Collection[int] = ()) -> Crowd:
@@ -77,10 +66,12 @@ def text_crowding(text: str, memory: Texts, k: int = 5, exclude: Collection[int]
     if not hits:
         return Crowd(0.0)
     mean = sum(min(max(hit.similarity, 0.0), 1.0) for hit in hits) / len(hits)
-    return Crowd(mean, tuple(hit.number for hit in hits))
+    return Crowd(mean, tuple(hit.label for hit in hits))
 
 
-def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> Crowd:
+def code_crowding(
+    diff: str, earlier: CodeIndex | Mapping[int, str], exclude: Collection[int | str] = (), n_nearest: int = 3
+) -> Crowd:
     """Return how near a change of code is to those that were tried.
 
     Our definition, inspired by the idea of crowding in arXiv 2606.29717: the greatest weighted Jaccard similarity,
@@ -93,21 +84,22 @@ def code_crowding(diff: str, earlier: Mapping[int, str], n_nearest: int = 3) -> 
 
     Args:
         diff: Unified diff.
-        earlier: Unified diffs by trial.
-        n_nearest: How many trials to name.
+        earlier: Unified diffs by trial; an index of them where there are many, or more than one question.
+        exclude: Labels to leave out, such as the idea's own.
+        n_nearest: How many to name.
     """
-    features = _diff_features(diff)
-    if not features:
-        return Crowd(0.0)
-    near = sorted(
-        ((value, number) for number, other in earlier.items() if (value := _jaccard(features, _diff_features(other)))),
-        key=lambda item: (-item[0], item[1]),
-    )
-    return Crowd(near[0][0], tuple(number for _, number in near[:n_nearest])) if near else Crowd(0.0)
+    index = earlier if isinstance(earlier, CodeIndex) else CodeIndex(earlier.items())
+    at, values = index.similarities(diff)
+    kept = _kept(at, index.labels, exclude)
+    return _crowd(values[kept], at[kept], index.labels, n_nearest)
 
 
 def behaviour_crowding(
-    residuals: np.ndarray, earlier: Mapping[int, np.ndarray], floor: float | None = None, n_nearest: int = 3
+    residuals: np.ndarray,
+    earlier: BehaviourIndex | Mapping[int, np.ndarray],
+    floor: float | None = None,
+    exclude: Collection[int | str] = (),
+    n_nearest: int = 3,
 ) -> Crowd:
     """Return how near the errors of a trial are to those of earlier trials on the same crystals.
 
@@ -117,7 +109,7 @@ def behaviour_crowding(
     show. It is corrected in two ways, each for a reason:
 
     - Hard crystals are hard for every network, so that all residuals correlate. The floor is that common part, see
-      `behaviour_floor`. To subtract the mean residual of all trials instead would also remove what a crowded family
+      `BehaviourIndex`. To subtract the mean residual of all trials instead would also remove what a crowded family
       shares, so that its next member would look alone.
     - The worst 1 % of crystals hold half of the squared error, so that a plain correlation is decided by a few of
       them. Between ten published models on matbench_mp_gap, the square root makes the differences between pairs 1.4
@@ -125,38 +117,24 @@ def behaviour_crowding(
 
     Args:
         residuals: Prediction minus label, [n].
-        earlier: Residuals by trial, each [n].
-        floor: From `behaviour_floor(earlier)`, where it is already known.
+        earlier: Residuals by trial, each [n]; an index of them where there are many.
+        floor: What any two trials share; that of `earlier` where it is None.
+        exclude: Labels to leave out, such as replicates of the trial; the floor is of all that is held.
         n_nearest: How many trials to name.
 
     Raises:
         ValueError: Residuals differ in length or are not finite.
     """
-    if not earlier:
+    index = earlier if isinstance(earlier, BehaviourIndex) else BehaviourIndex(earlier.items())
+    if not len(index):
         return Crowd(0.0)
-    numbers = list(earlier)
-    directions = _directions([residuals, *earlier.values()], [-1, *numbers])  # [1 + m, n]
-    correlations = directions[1:] @ directions[0]  # [m]
+    at = np.arange(len(index))
+    kept = _kept(at, index.labels, exclude)
+    correlations = index.correlations(residuals)[kept]
     if floor is None:
-        floor = _floor(directions[1:])
-    values = (
-        np.clip((correlations - floor) / (1.0 - floor), 0.0, 1.0) if floor < 1 else (correlations >= 1).astype(float)
-    )
-    order = sorted(range(len(numbers)), key=lambda at: (-correlations[at], numbers[at]))
-    near = tuple(numbers[at] for at in order[:n_nearest] if values[at] > 0)
-    return Crowd(float(values.max()), near)
-
-
-def behaviour_floor(earlier: Mapping[int, np.ndarray]) -> float:
-    """Return the correlation that any two trials show: the least between two earlier trials, at least 0.
-
-    It is the best known estimate of how far two unrelated networks agree because hard crystals are hard. Below three
-    trials nothing is known of it, and it is 0. It falls as trials become more diverse, never because a family grows.
-
-    Raises:
-        ValueError: Residuals differ in length or are not finite.
-    """
-    return _floor(_directions(list(earlier.values()), list(earlier))) if len(earlier) >= _MIN_EARLIER else 0.0
+        floor = index.floor
+    values = np.clip((correlations - floor) / (1 - floor), 0.0, 1.0) if floor < 1 else (correlations >= 1).astype(float)
+    return _crowd(values, at[kept], index.labels, n_nearest)
 
 
 @lru_cache(maxsize=4096)
@@ -172,61 +150,27 @@ def code_fingerprint(source: str) -> str:
 @lru_cache(maxsize=4096)
 def diff_fingerprint(diff: str) -> str:
     """Return the sha256 of what `code_crowding` sees of a diff: equal where that is 1; empty where the diff is idle."""
-    features = _diff_features(diff)
+    features = diff_features(diff)
     return hashlib.sha256(repr(sorted(features.items())).encode()).hexdigest() if features else ""
 
 
-@lru_cache(maxsize=4096)
-def _diff_features(diff: str) -> Counter[tuple[str, ...]]:
-    lines: dict[str, Counter[tuple[str, ...]]] = {"-": Counter(), "+": Counter()}
-    in_header = False
-    for line in diff.splitlines():
-        if line.startswith("--- "):
-            in_header = True
-        elif line.startswith("@@"):
-            in_header = False
-        elif not in_header and line[:1] in lines and (tokens := _line_tokens(line[1:])):
-            lines[line[0]][tokens] += 1
-    features: Counter[tuple[str, ...]] = Counter()
-    for sign, other in (("-", "+"), ("+", "-")):
-        for tokens in (lines[sign] - lines[other]).elements():
-            marked = ["^", *("0" if token[0] == "0" else token for token in tokens), "$"]
-            features.update((sign, *trigram) for trigram in zip(marked, marked[1:], marked[2:], strict=False))
-            features.update((sign, token) for token in tokens if token[0] == "0")
-    return features
+def _kept(at: np.ndarray, labels: Sequence[int | str], exclude: Collection[int | str]) -> np.ndarray:
+    """Return which positions have a label that is not left out, [k] bool."""
+    return ~np.isin(at, [labels.index(label) for label in exclude if label in labels])
 
 
-def _line_tokens(line: str) -> tuple[str, ...]:
-    """Return the tokens of a line of code, each number with a `0` before it, which no other token starts with."""
-    return tuple(
-        f"0{match[0]}" if match.lastgroup == "number" else match[0]
-        for match in _CODE_TOKEN.finditer(line)
-        if match.lastgroup != "comment"
-    )
+def _crowd(values: np.ndarray, at: np.ndarray, labels: Sequence[int | str], n_nearest: int) -> Crowd:
+    """Return the greatest similarity and the nearest by label; of equal ones the first that was held.
 
-
-def _jaccard(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> float:
-    small, large = (one, other) if len(one) < len(other) else (other, one)
-    shared = sum(min(count, large[feature]) for feature, count in small.items() if feature in large)
-    return shared / (one.total() + other.total() - shared) if shared else 0.0
-
-
-def _directions(residuals: Sequence[np.ndarray], numbers: Sequence[int]) -> np.ndarray:
-    """Return unit vectors whose dot products are the correlations, [m, n] float32; no variance gives zeros."""
-    n = len(residuals[0])
-    for number, values in zip(numbers, residuals, strict=True):
-        if values.shape != (n,) or not np.isfinite(values).all():
-            of = "the trial" if number < 0 else f"trial {number}"
-            raise ValueError(f"residuals of {of} are {values.shape}; {n} finite numbers of the same crystals are due")
-    table = np.stack(residuals).astype(np.float32)  # [m, n]
-    table = np.sign(table) * np.sqrt(np.abs(table))
-    table -= table.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(table, axis=1, keepdims=True)
-    return np.asarray(table / np.where(lengths > 1e-6 * np.sqrt(n), lengths, np.inf))
-
-
-def _floor(directions: np.ndarray) -> float:
-    if len(directions) < _MIN_EARLIER:
-        return 0.0
-    between = directions @ directions.T  # [m, m]
-    return max(0.0, float(between[np.triu_indices(len(directions), 1)].min()))
+    Args:
+        values: Similarities from 0 to 1, [k]; those at 0 are not near.
+        at: Position in `labels` of each, ascending, [k].
+        labels: Of all that is held.
+        n_nearest: How many to name.
+    """
+    if not len(values) or values.max() <= 0:
+        return Crowd(0.0)
+    last = min(n_nearest, len(values))
+    few = np.flatnonzero((values >= np.partition(values, -last)[-last]) & (values > 0))
+    few = few[np.argsort(-values[few], kind="stable")][:n_nearest]
+    return Crowd(float(values.max()), tuple(labels[at[i]] for i in few))

@@ -1,7 +1,7 @@
 """The local embedder: texts about crystal machine learning as vectors, with no model, no download and no chance.
 
-It knows the field's synonyms and nothing else of meaning. It satisfies Chroma's protocol of an embedding function
-without importing Chroma. A vector depends on the text and this file alone, not on the process or on other texts.
+It knows the field's synonyms and nothing else of meaning. A vector depends on the text and this file alone, not on the
+process or on other texts. The other embedders are in `memory.embedders`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -208,63 +208,17 @@ class LocalEmbedder:
     def __init__(self, dimensions: int = DIMENSIONS) -> None:
         self.dimensions = dimensions
 
-    def __call__(self, input: Sequence[str]) -> list[np.ndarray]:
-        """Return one vector a text, [dimensions] float32 of length 1."""
-        return [self._embed(text) for text in input]
-
-    def embed_query(self, input: Sequence[str]) -> list[np.ndarray]:
-        """Return the same as `__call__`: a query is embedded as a document is."""
-        return self(input)
-
-    @staticmethod
-    def name() -> str:
-        """Return the name under which Chroma records it."""
-        return "team-local-v1"
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what determines the vectors beside the code: their length and the table of synonyms."""
+    @property
+    def identity(self) -> str:
+        """What determines the vectors beside this code: their length and the table of synonyms."""
         known = sorted((SYNONYMS | ABBREVIATIONS).items())
         table = "\n".join(f"{name}: {meaning}" for name, meaning in known)
-        return {
-            "dimensions": self.dimensions,
-            "synonyms": hashlib.blake2b(table.encode(), digest_size=4).hexdigest(),
-        }
+        synonyms = hashlib.blake2b(table.encode(), digest_size=4).hexdigest()
+        return f"local v1 ({self.dimensions} dimensions, synonyms {synonyms})"
 
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> LocalEmbedder:
-        """Return the embedder that `get_config` described."""
-        return LocalEmbedder(config["dimensions"])
-
-    @staticmethod
-    def validate_config(config: dict[str, Any]) -> None:
-        """Accept a configuration that has dimensions.
-
-        Raises:
-            ValueError: It has none.
-        """
-        if not isinstance(config.get("dimensions"), int):
-            raise ValueError(f"the configuration of {LocalEmbedder.name()} is {config}: it lacks dimensions")
-
-    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Refuse every change: vectors of two configurations cannot be compared.
-
-        Raises:
-            ValueError: The configurations differ.
-        """
-        if old_config != new_config:
-            raise ValueError(f"{self.name()} cannot change from {old_config} to {new_config}: embed the texts anew")
-
-    def default_space(self) -> str:
-        """Return the distance that suits it."""
-        return "cosine"
-
-    def supported_spaces(self) -> list[str]:
-        """Return the distances that order its vectors; they are of length 1, so that all three agree."""
-        return ["cosine", "l2", "ip"]
-
-    def is_legacy(self) -> bool:
-        """Return False: it can be rebuilt from its configuration."""
-        return False
+    def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return one vector a text, [dimensions] float32 of length 1."""
+        return [self._embed(text) for text in texts]
 
     def _embed(self, text: str) -> np.ndarray:
         vector = [0.0] * self.dimensions

@@ -1,82 +1,79 @@
 """The idea memory: every idea that was tried, in Chroma on disk, found again by what it says.
 
-It is a view of the journal and may be deleted at any time: `IdeaMemory.open_or_rebuild` makes it anew. Nothing is
-downloaded, and nothing is sent anywhere.
+It is a view of journals and may be deleted at any time: `IdeaMemory.open_or_rebuild` makes it anew. It holds the ideas
+of one run, or of several that share it (see `memory.shared_memory`). Which vectors it holds is the embedder's matter;
+those of two embedders are never mixed.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memory.chroma_folder import MEND, IdeaMemoryError, named_errors, open_client, put_aside
 from memory.embedding import LocalEmbedder
-from memory.records import DecisionRecord, TrialRecord
+from memory.idea_fields import (
+    CHECKSUM,
+    DECIDED,
+    Key,
+    Neighbour,
+    all_fields,
+    as_decided,
+    checksum,
+    chroma_id,
+    from_chroma,
+    neighbour,
+    to_chroma,
+)
+from memory.row_table import RowTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from memory.records import Entry
+    from memory.embedders import Embedder
+    from memory.records import DecisionRecord, Entry, TrialRecord
 
 COLLECTION = "ideas"
-_FRESH = "ideas-rebuilding"
 _BATCH = 2_000
-_DECIDED = ("outcome", "reason", "gain", "gain_low", "gain_high")
-_SPACE = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "num_threads": 2}
-
-
-class IdeaMemoryError(RuntimeError):
-    """A folder that Chroma cannot use; the message names it and the mend."""
+# 40 instead of 200 builds the index several times as fast; what a role relies on does not come from it (`nearest`).
+_SPACE = {"space": "cosine", "ef_construction": 40, "ef_search": 200, "num_threads": 2}
+_TIE = 1e-6  # similarities of equal texts may differ by rounding
 
 
 class EmbeddingMismatchError(IdeaMemoryError):
     """Ideas that were embedded by another function, with which no similarity can be computed; both are named."""
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """An idea that says something similar.
-
-    Attributes:
-        number: Its trial.
-        similarity: Cosine of the two texts' vectors, 1 for equal texts.
-        title: Its title.
-        outcome: What became of it.
-    """
-
-    number: int
-    similarity: float
-    title: str
-    outcome: str
-
-
 class IdeaMemory:
-    """The ideas of one run.
+    """The ideas of one run, or of several.
 
     Args:
-        folder: `runs/<name>/chroma`; made where it does not exist.
-        embedder: `local` (see `memory.embedding`), or any other Chroma embedding function. The first to open the
-            folder is recorded there.
+        folder: Of Chroma's files; made where it does not exist.
+        embedder: See `memory.embedders`; the first to open the folder is recorded there. `local` where None.
+        run: Under which name this run's ideas lie beside those of others; empty in a memory of one run.
+
+    Attributes:
+        remark: What had to be repaired at opening, in a sentence; empty where nothing had.
 
     Raises:
-        EmbeddingMismatchError: The folder records another embedding function, or other synonyms.
+        EmbeddingMismatchError: The folder records another embedder.
         IdeaMemoryError: The folder is damaged.
     """
 
-    def __init__(self, folder: Path, embedder: Any = "local") -> None:
-        if isinstance(embedder, str) and embedder != "local":
-            raise ValueError(f"embedder is {embedder!r}: use 'local', or pass a Chroma embedding function")
+    def __init__(self, folder: Path, embedder: Embedder | None = None, run: str = "") -> None:
         self.folder = Path(folder)
-        self._embedder = LocalEmbedder() if embedder == "local" else embedder
-        self._identity = json.dumps([self._embedder.name(), self._embedder.get_config()], sort_keys=True, default=str)
-        self._vectors: dict[int, np.ndarray] | None = None
-        with _named_errors(self.folder):
-            self._client = _open(self.folder)
+        self.run = run
+        self.remark = ""
+        self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
+        self._loaded = False
+        self._vectors: RowTable | None = None
+        self._keys: list[Key] = []  # by row of `_vectors`
+        self._row_of: dict[Key, int] = {}
+        with named_errors(self.folder):
+            self._client = open_client(self.folder)
             try:
                 self._collection = self._open_collection()
             except BaseException:
@@ -84,47 +81,88 @@ class IdeaMemory:
                 raise
 
     @classmethod
-    def open_or_rebuild(cls, folder: Path, entries: Iterable[Entry], embedder: Any = "local") -> IdeaMemory:
-        """Open a folder and bring it to the journal's state, whatever state it is in.
+    def open_or_rebuild(
+        cls,
+        folder: Path,
+        entries: Iterable[Entry],
+        embedder: Embedder | None = None,
+        run: str = "",
+        others: Callable[[], Mapping[str, Iterable[Entry]]] = dict,
+    ) -> IdeaMemory:
+        """Open a folder and bring this run's ideas to its journal's state, whatever state the folder is in.
 
-        What lacks is added, what changed is updated. A folder that Chroma cannot read, or that holds what the
-        journal does not, is made anew; unreadable files are put aside as `<folder>.damaged`.
+        What lacks is added, what changed is updated, what the journal does not hold goes. A folder that Chroma cannot
+        read is put aside as `<folder>.damaged` and made anew from the journals, and `remark` says so.
 
         Close any other memory of the folder in this process before: Chroma shares its files between them.
 
+        Args:
+            folder: See the class.
+            entries: This run's journal.
+            embedder: See the class.
+            run: See the class.
+            others: Gives the journals of the other runs by name; asked only where the folder is made anew.
+
         Raises:
-            EmbeddingMismatchError: The folder records another embedding function, or other synonyms.
+            EmbeddingMismatchError: The folder records another embedder.
         """
-        folder, wanted = Path(folder), _as_decided(entries)
+        folder, wanted = Path(folder), as_decided(entries)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Chroma's index may end the whole process on a file that was cut short: who finds the mark knows that it did.
         mark = folder.with_name(f"{folder.name}.opening")
-        if mark.exists():
-            _put_aside(folder)
+        if damaged := mark.exists():
+            put_aside(folder)
         mark.touch()
+        held: dict[int, int] = {}
+        memory = None
         try:
-            memory, held = cls._open_and_probe(folder, embedder)
+            try:
+                memory = cls(folder, embedder, run)
+                held = memory._load()
+            except EmbeddingMismatchError:
+                raise
+            except IdeaMemoryError:
+                if memory is not None:
+                    memory.close()
+                put_aside(folder)
+                damaged, memory = True, cls(folder, embedder, run)
         finally:
             mark.unlink()
-        if held.keys() - wanted.keys():
-            memory._rebuild(wanted.values())
-        else:
-            memory._upsert(record for number, record in wanted.items() if held.get(number) != _metadata(record))
+        if damaged:
+            for name, others_entries in others().items():
+                memory._upsert(as_decided(others_entries).values(), name)
+        if gone := held.keys() - wanted.keys():
+            memory._forget(gone)
+        memory._upsert(
+            (record for number, record in wanted.items() if held.get(number) != checksum(all_fields(record, run))), run
+        )
+        if damaged:
+            memory.remark = (
+                f"the idea memory was damaged: {len(memory)} ideas made anew from the journal; "
+                f"the old files are in {folder.name}.damaged"
+            )
         return memory
 
     @classmethod
-    def _open_and_probe(cls, folder: Path, embedder: Any) -> tuple[IdeaMemory, dict[int, dict[str, Any]]]:
-        memory = None
-        try:
-            memory = cls(folder, embedder)
-            return memory, memory._probe()
-        except EmbeddingMismatchError:
-            raise
-        except IdeaMemoryError:
-            if memory is not None:
-                memory.close()
-            _put_aside(folder)
-            return cls(folder, embedder), {}
+    def rebuild(cls, folder: Path, journals: Mapping[str, Iterable[Entry]], embedder: Embedder | None = None) -> int:
+        """Replace a folder, whatever it holds, by the ideas of some journals; return how many there are.
+
+        The old folder stays until the new one is complete.
+
+        Args:
+            folder: See the class.
+            journals: Entries by the name of their run; the one name is empty in a memory of one run.
+            embedder: The one from now on.
+        """
+        fresh = Path(folder).with_name(f"{Path(folder).name}.rebuilding")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with cls(fresh, embedder) as memory:
+            for run, entries in journals.items():
+                memory._upsert(as_decided(entries).values(), run)
+            n_ideas = len(memory)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+        return n_ideas
 
     def __enter__(self) -> IdeaMemory:
         return self
@@ -133,17 +171,12 @@ class IdeaMemory:
         self.close()
 
     def __len__(self) -> int:
-        with _named_errors(self.folder):
+        with named_errors(self.folder):
             return int(self._collection.count())
 
     def close(self) -> None:
         """Let go of the files; without it they are let go of when the process ends."""
         self._client.close()
-
-    def numbers(self) -> list[int]:
-        """Return the trials whose ideas are held, in ascending order."""
-        with _named_errors(self.folder):
-            return sorted(int(name) for name in self._collection.get(include=[])["ids"])
 
     def add(self, record: TrialRecord) -> None:
         """Take in a trial's idea; one that is held is replaced, so that adding twice changes nothing.
@@ -151,7 +184,7 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        self._upsert([record])
+        self._upsert([record], self.run)
 
     def decide(self, decision: DecisionRecord) -> None:
         """Take in a later word on a trial that is held.
@@ -159,221 +192,160 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        changed: dict[str, Any] = {name: getattr(decision, name) for name in _DECIDED}
-        with _named_errors(self.folder):
-            self._collection.update(ids=[_name(decision.trial)], metadatas=[changed])
+        name, changed = chroma_id((self.run, decision.trial)), {field: getattr(decision, field) for field in DECIDED}
+        with named_errors(self.folder):
+            for held in self._collection.get(ids=[name], include=["metadatas"])["metadatas"]:
+                self._collection.update(ids=[name], metadatas=[to_chroma(from_chroma(held) | changed)])
 
     def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Neighbour, ...]:
-        """Return the ideas whose text is most similar, the nearest first; ties by number.
+        """Return the ideas whose text is most similar, the nearest first; ties by run and number.
 
-        It compares with every idea held: among many variants of one idea, Chroma's graph index (HNSW) missed the
-        equal text itself in half of the cases.
+        It compares with every idea held, in one product: among many variants of one idea, Chroma's graph index (HNSW)
+        missed the equal text itself in half of the cases, and a repeat that is missed costs a trial.
 
         Args:
             text: `Idea.text`, or a question in words.
             k: At most so many; fewer where fewer are held.
-            exclude: Trials to leave out, such as the idea's own.
+            exclude: Trials of this run to leave out, such as the idea's own.
 
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        left_out = set(exclude)
-        vectors = self._load_vectors()
-        numbers = [number for number in sorted(vectors) if number not in left_out]
-        if not numbers or k < 1:
+        if not self._loaded:
+            self._load()
+        if self._vectors is None or k < 1:
             return ()
-        wanted = _unit(self._embedder.embed_query([text])[0])
-        similarities = np.stack([vectors[number] for number in numbers]) @ wanted  # [m]
-        best = np.argsort(-similarities, kind="stable")[:k].tolist()
-        with _named_errors(self.folder):
-            found = self._collection.get(ids=[_name(numbers[at]) for at in best], include=["metadatas"])
+        similarities = self._vectors.products(_unit(self._embedder([text])[0])[None])[:, 0]  # [m]
+        for number in exclude:
+            if (row := self._row_of.get((self.run, number))) is not None:
+                similarities[row] = -np.inf
+        k = min(k, len(similarities))
+        least = np.partition(similarities, -k)[-k]
+        rows = np.flatnonzero((similarities >= least - _TIE) & np.isfinite(similarities))
+        best = sorted(rows.tolist(), key=lambda row: (-round(float(similarities[row]), 6), self._keys[row]))[:k]
+        if not best:
+            return ()
+        names = [chroma_id(self._keys[row]) for row in best]
+        with named_errors(self.folder):
+            found = self._collection.get(ids=names, include=["metadatas"])
         about = dict(zip(found["ids"], found["metadatas"], strict=True))
-        return tuple(_hit(about[_name(numbers[at])], similarities[at]) for at in best)
+        return tuple(neighbour(about[name], similarities[row], self.run) for name, row in zip(names, best, strict=True))
 
     def search(self, text: str, k: int = 10, **fields: str | int) -> tuple[Neighbour, ...]:
         """Return the nearest ideas among those whose fields have the given values, such as `axis="A2"`.
 
-        For a reader: it asks Chroma's index, which is fast and may miss one.
+        For a reader: it asks Chroma's index, which reads no more than it needs and may miss one.
 
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
         clauses: list[dict[str, Any]] = [{name: value} for name, value in fields.items()]
-        return self._query(text, k, {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None)
-
-    def rebuild(self, entries: Iterable[Entry]) -> None:
-        """Replace everything held by the ideas of a journal; the old ones stay until the new ones are complete.
-
-        Raises:
-            IdeaMemoryError: The folder is damaged.
-        """
-        self._rebuild(_as_decided(entries).values())
-
-    def _rebuild(self, records: Iterable[TrialRecord]) -> None:
-        with _named_errors(self.folder):
-            if any(held.name == _FRESH for held in self._client.list_collections()):
-                self._client.delete_collection(_FRESH)
-            fresh, self._vectors = self._create_collection(_FRESH), None
-            self._upsert(records, fresh)
-            self._client.delete_collection(COLLECTION)
-            fresh.modify(name=COLLECTION)
-            self._collection = fresh
-
-    def _upsert(self, records: Iterable[TrialRecord], collection: Any = None) -> None:
-        wanted, collection = list(records), self._collection if collection is None else collection
-        with _named_errors(self.folder):
-            for start in range(0, len(wanted), _BATCH):
-                batch = wanted[start : start + _BATCH]
-                texts = [record.idea.text for record in batch]
-                vectors = self._embedder(texts)
-                collection.upsert(
-                    ids=[_name(record.number) for record in batch],
-                    documents=texts,
-                    embeddings=vectors,
-                    metadatas=[_metadata(record) for record in batch],
-                )
-                if self._vectors is not None:
-                    numbers = (record.number for record in batch)
-                    self._vectors |= {number: _unit(vector) for number, vector in zip(numbers, vectors, strict=True)}
-
-    def _query(self, text: str, k: int, where: dict[str, Any] | None) -> tuple[Neighbour, ...]:
-        with _named_errors(self.folder):
+        where = {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None
+        with named_errors(self.folder):
             k = min(k, self._collection.count())
             if k <= 0:
                 return ()
             found = self._collection.query(
-                query_texts=[text], n_results=k, where=where, include=["metadatas", "distances"]
+                query_embeddings=[self._embedder([text])[0]],
+                n_results=k,
+                where=where,
+                include=["metadatas", "distances"],
             )
-        hits = [_hit(*hit) for hit in zip(found["metadatas"][0], 1 - np.array(found["distances"][0]), strict=True)]
-        return tuple(sorted(hits, key=lambda hit: (-hit.similarity, hit.number)))
+        pairs = zip(found["metadatas"][0], 1 - np.array(found["distances"][0]), strict=True)
+        return tuple(
+            sorted(
+                (neighbour(*pair, self.run) for pair in pairs), key=lambda hit: (-hit.similarity, hit.run, hit.number)
+            )
+        )
 
-    def _load_vectors(self) -> dict[int, np.ndarray]:
-        """Return the vectors by number, of length 1; read once, since a run has one writer."""
-        if self._vectors is None:
-            with _named_errors(self.folder):
-                held = self._collection.get(include=["embeddings"])
-            self._vectors = {
-                int(name): _unit(vector) for name, vector in zip(held["ids"], held["embeddings"], strict=True)
-            }
-        return self._vectors
+    def diffs_of_others(self) -> Iterator[tuple[str, str]]:
+        """Yield label and unified diff of the ideas of other runs that changed a file.
 
-    def _probe(self) -> dict[int, dict[str, Any]]:
-        """Return the metadata of everything held, having read every vector and searched once."""
-        with _named_errors(self.folder):
-            held = self._collection.get(include=["metadatas", "embeddings"])
-            n_vectors = len(held["embeddings"])
-            hits = self._query("anything", 10, None)
-        if n_vectors != len(held["ids"]) or len(hits) != min(10, n_vectors):
-            raise IdeaMemoryError(f"{self.folder} holds {len(held['ids'])} ideas and {n_vectors} vectors: {_MEND}")
-        return {int(name): dict(about) for name, about in zip(held["ids"], held["metadatas"], strict=True)}
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        for _, page in self._pages(["metadatas"]):
+            for held in page["metadatas"]:
+                if held["run"] != self.run and (diff := from_chroma(held).get("diff")):
+                    yield f"{held['run']}/{held['number']}", diff
+
+    def _load(self) -> dict[int, int]:
+        """Read every vector, search once, and return the checksum of each of this run's ideas by number.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        mine: dict[int, int] = {}
+        n_held = 0
+        self._vectors, self._keys, self._row_of = None, [], {}
+        for n_page, page in self._pages(["metadatas", "embeddings"]):
+            n_held += n_page
+            keys = [(str(fields["run"]), int(fields["number"])) for fields in page["metadatas"]]
+            self._keep(keys, page["embeddings"])
+            for (run, number), fields in zip(keys, page["metadatas"], strict=True):
+                if run == self.run:
+                    mine[number] = int(fields.get(CHECKSUM, -1))
+        if n_held != len(self._keys) or len(self.search("anything", 10)) != min(10, n_held):
+            raise IdeaMemoryError(f"{self.folder} holds {n_held} ideas and not all of their vectors: {MEND}")
+        self._loaded = True
+        return mine
+
+    def _pages(self, include: list[str]) -> Iterator[tuple[int, Any]]:
+        """Yield everything held, a page at a time, so that no copy of all of it is made."""
+        with named_errors(self.folder):
+            for offset in range(0, self._collection.count(), _BATCH):
+                page = self._collection.get(limit=_BATCH, offset=offset, include=include)
+                yield len(page["ids"]), page
+
+    def _upsert(self, records: Iterable[TrialRecord], run: str) -> None:
+        wanted = list(records)
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            keys = [(run, record.number) for record in batch]
+            vectors = self._embedder([record.idea.text for record in batch])
+            with named_errors(self.folder):
+                self._collection.upsert(
+                    ids=[chroma_id(key) for key in keys],
+                    embeddings=list(vectors),
+                    metadatas=[to_chroma(all_fields(record, run)) for record in batch],
+                )
+            if self._loaded:
+                self._keep(keys, vectors)
+
+    def _keep(self, keys: Sequence[Key], vectors: Sequence[np.ndarray]) -> None:
+        """Hold vectors in memory as well, each of length 1."""
+        for key, vector in zip(keys, vectors, strict=True):
+            if self._vectors is None:
+                self._vectors = RowTable(len(vector))
+            if key in self._row_of:
+                self._vectors.replace(self._row_of[key], _unit(vector))
+            else:
+                self._row_of[key] = self._vectors.append(_unit(vector))
+                self._keys.append(key)
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        with named_errors(self.folder):
+            self._collection.delete(ids=[chroma_id((self.run, number)) for number in numbers])
+        self._load()
 
     def _open_collection(self) -> Any:
         held = {collection.name: collection for collection in self._client.list_collections()}
         if COLLECTION not in held:
-            return self._create_collection(COLLECTION)
-        recorded = (held[COLLECTION].metadata or {}).get("embedding", "unknown")
-        if recorded != self._identity:
-            raise EmbeddingMismatchError(
-                f"{self.folder} was embedded by {recorded}, and is opened with {self._identity}: open it with the "
-                "former, or delete the folder, so that it is made anew from the journal"
+            return self._client.create_collection(
+                COLLECTION,
+                embedding_function=None,  # vectors are given: Chroma embeds nothing, and downloads nothing
+                configuration={"hnsw": dict(_SPACE)},
+                metadata={"embedder": self._embedder.identity},
             )
-        return self._client.get_collection(COLLECTION, embedding_function=self._embedder)
-
-    def _create_collection(self, name: str) -> Any:
-        return self._client.create_collection(
-            name,
-            embedding_function=self._embedder,
-            configuration={"hnsw": dict(_SPACE)},
-            metadata={"embedding": self._identity},
-        )
-
-
-_MEND = "IdeaMemory.open_or_rebuild makes it anew from the journal"
-
-
-def _as_decided(entries: Iterable[Entry]) -> dict[int, TrialRecord]:
-    """Return the trials by number, each as the latest decision left it."""
-    records: dict[int, TrialRecord] = {}
-    for entry in entries:
-        if isinstance(entry, DecisionRecord):
-            fields = {name: getattr(entry, name) for name in _DECIDED}
-            records[entry.trial] = records[entry.trial].model_copy(update=fields)
-        else:
-            records.setdefault(entry.number, entry)
-    return records
-
-
-def _metadata(record: TrialRecord) -> dict[str, Any]:
-    """Return a trial's flat fields, as Chroma stores them: without those that are None."""
-    fields = {
-        "number": record.number,
-        "title": record.idea.title,
-        "mode": record.idea.mode,
-        "axis": record.idea.axis,
-        "techniques": " ".join(record.idea.techniques),
-        "source": record.idea.source,
-        "parent": record.idea.parent,
-        "outcome": record.outcome,
-        "reason": record.reason,
-        "gain": record.gain,
-        "gain_low": record.gain_low,
-        "gain_high": record.gain_high,
-        "score": None if record.score is None else record.score.value,
-        "seconds": record.train_seconds,
-        "code_sha": record.code_sha,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _hit(about: Mapping[str, Any], similarity: float) -> Neighbour:
-    return Neighbour(int(about["number"]), float(similarity), str(about["title"]), str(about["outcome"]))
+        recorded = (held[COLLECTION].metadata or {}).get("embedder", "unknown")
+        if recorded != self._embedder.identity:
+            raise EmbeddingMismatchError(
+                f"{self.folder} was embedded by {recorded}, and is opened with {self._embedder.identity}: vectors of "
+                "the two cannot be compared; `team memory rebuild` embeds its ideas anew from the journal"
+            )
+        return self._client.get_collection(COLLECTION, embedding_function=None)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     array = np.asarray(vector, dtype=np.float32)
     return array / max(float(np.linalg.norm(array)), 1e-12)
-
-
-def _name(number: int) -> str:
-    return f"{number:06d}"
-
-
-def _open(folder: Path) -> Any:
-    import chromadb
-    from chromadb.api.shared_system_client import SharedSystemClient
-    from chromadb.config import Settings
-    from chromadb.utils.embedding_functions import register_embedding_function
-
-    register_embedding_function(LocalEmbedder)
-    folder.mkdir(parents=True, exist_ok=True)
-    place = str(folder.resolve())
-    # `_env_file`: Chroma would otherwise read a `.env` of the working directory.
-    settings = Settings(_env_file=None, is_persistent=True, anonymized_telemetry=False, allow_reset=True)
-    try:
-        return chromadb.PersistentClient(place, settings=settings)
-    except BaseException:
-        # Chroma keeps the half-started system by its path and would hand it to the next client.
-        SharedSystemClient._identifier_to_system.pop(place, None)
-        raise
-
-
-@contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
-    """Turn what Chroma raises on unreadable files into an error that names the folder and the mend."""
-    from chromadb.errors import ChromaError
-
-    try:
-        yield
-    except ChromaError as error:
-        raise IdeaMemoryError(f"Chroma cannot use {folder} ({error}): {_MEND}") from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # what its Rust part raises, beside `Exception`
-            raise
-        raise IdeaMemoryError(f"Chroma cannot use {folder} ({error}): {_MEND}") from error
-
-
-def _put_aside(folder: Path) -> None:
-    if folder.exists():
-        aside = folder.with_name(f"{folder.name}.damaged")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)

@@ -5,11 +5,14 @@ It reads; the only thing it changes is `remember`. What judges (labels, the lock
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memory import crowding
+from memory.behaviour_index import BehaviourIndex
+from memory.code_index import CodeIndex
 from memory.edits import knobs
 from memory.records import Crowding, TrialRecord
 from memory.repeats import Repeats
@@ -70,7 +73,6 @@ class Knowledge:
         self._journal = journal
         self._person = person
         self._trial_folder = trial_folder
-        self._residuals: dict[int, np.ndarray] = {}
         self._knobs: dict[int, dict[str, Any]] = {}
         self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
 
@@ -101,35 +103,50 @@ class Knowledge:
     def crowding_before(self, idea: Idea, diff: str = "") -> Crowding:
         """Return the two views of crowding that are known before a trial is paid for."""
         text = crowding.text_crowding(idea.text, self.ideas, exclude=(idea.number,))
-        earlier = {n: t.diff for n, t in self.history.trials.items() if t.diff and n != idea.number}
-        code = crowding.code_crowding(diff, earlier) if diff else None
-        nearest = dict.fromkeys((*(code.nearest if code else ()), *text.nearest))
+        code = crowding.code_crowding(diff, self._diffs, exclude=(idea.number,)) if diff else None
+        near = tuple(dict.fromkeys((*(code.nearest if code else ()), *text.nearest)))
         return Crowding(
-            text=round(text.value, 4), code=round(code.value, 4) if code else None, nearest=tuple(nearest)[:MAX_NEAREST]
+            text=round(text.value, 4), code=round(code.value, 4) if code else None, nearest=near[:MAX_NEAREST]
         )
 
-    def behaviour(self, number: int, parent_code: str) -> float | None:
-        """Return the behaviour view of trial `number` against all finished trials of other code."""
+    def behaviour_after(self, crowding_before: Crowding, number: int, code_sha: str) -> Crowding:
+        """Return the views of crowding with that of trial `number`'s errors against all finished trials of other code.
+
+        Args:
+            crowding_before: The views known before the trial.
+            number: The trial, which need not be recorded yet.
+            code_sha: Of its train.py.
+        """
         mine = self.residuals(number)
-        if mine is None:
-            return None
-        earlier = {}
-        for other, trial in self.history.trials.items():
-            if other != number and trial.score is not None and trial.code_sha != parent_code:
-                residuals = self.residuals(other)
-                if residuals is not None:
-                    earlier[other] = residuals
-        return round(crowding.behaviour_crowding(mine, earlier).value, 4) if earlier else None
+        own_code = (number, *(n for n, t in self.history.trials.items() if t.code_sha == code_sha))
+        if mine is None or not set(self._errors.labels) - set(own_code):
+            return crowding_before
+        crowd = crowding.behaviour_crowding(mine, self._errors, exclude=own_code)
+        alike = tuple(label for label in crowd.nearest if isinstance(label, int))
+        return crowding_before.model_copy(update={"behaviour": round(crowd.value, 4), "behaves_like": alike})
 
     def residuals(self, number: int) -> np.ndarray | None:
         """Return [n_validation] float32 prediction minus label of a finished trial, None where there are none."""
-        if number not in self._residuals:
-            try:
-                path = self._trial_folder(number) / "residuals.npy"
-                self._residuals[number] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, RuntimeError):
-                return None
-        return self._residuals[number]
+        try:
+            held: np.ndarray = np.load(self._trial_folder(number) / "residuals.npy", allow_pickle=False)
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return held
+
+    @cached_property
+    def _diffs(self) -> CodeIndex:
+        """Every diff so far, of this run and of those that share its memory; `remember` adds to it."""
+        index = CodeIndex((n, t.diff) for n, t in self.history.trials.items() if t.diff)
+        for label, diff in self.ideas.diffs_of_others():
+            index.add(label, diff)
+        return index
+
+    @cached_property
+    def _errors(self) -> BehaviourIndex:
+        """The residuals of every finished trial of this run; `remember` adds to it."""
+        finished = (number for number, trial in self.history.trials.items() if trial.score is not None)
+        read = ((number, self.residuals(number)) for number in finished)
+        return BehaviourIndex((number, residuals) for number, residuals in read if residuals is not None)
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
@@ -145,8 +162,15 @@ class Knowledge:
     def remember(self, entry: Entry) -> None:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
         self._journal.append(entry)
-        self.history.add(entry)
-        if isinstance(entry, TrialRecord):
-            self.ideas.add(entry)
-        else:
+        new = self.history.add(entry)
+        if not isinstance(entry, TrialRecord):
             self.ideas.decide(entry)
+            return
+        self.ideas.add(entry)
+        # What is not built yet will be built from the history, this entry among it.
+        if new and entry.diff and "_diffs" in vars(self):
+            self._diffs.add(entry.number, entry.diff)
+        if new and entry.score is not None and "_errors" in vars(self):
+            residuals = self.residuals(entry.number)
+            if residuals is not None:
+                self._errors.add(entry.number, residuals)

@@ -96,12 +96,19 @@ class Verdict(Record):
 
 
 class Crowding(Record):
-    """How near an idea is to what was tried; each view from 0 (alone) to 1 (a duplicate), None where not measured."""
+    """How near an idea is to what was tried; each view from 0 (alone) to 1 (a duplicate), None where not measured.
+
+    Attributes:
+        text, code, behaviour: The three views, see `memory.crowding`.
+        nearest: Trials nearest by code, then by text; `run/number` of another run that shares the memory.
+        behaves_like: Trials nearest by behaviour.
+    """
 
     text: float | None = None
     code: float | None = None
     behaviour: float | None = None
-    nearest: tuple[int, ...] = ()
+    nearest: tuple[int | str, ...] = ()
+    behaves_like: tuple[int, ...] = ()
 
 
 class TrialRecord(Record):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import graph_cli, page_cli, person_cli
+from team import graph_cli, memory_cli, page_cli, person_cli
 from team.options import (
     BaseUrlOption,
     JsonOption,
@@ -37,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
+app.add_typer(memory_cli.memory_app, name="memory")
 app.add_typer(data_app, name="data")
 
 
@@ -57,6 +58,14 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
     ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="Share the idea memory in this folder with other runs of the same task, one at a time."),
+    ] = None,
+    embedder: Annotated[
+        str,
+        typer.Option(help="Of ideas: local, onnx, openai:MODEL[@URL] or sentence-transformers:FOLDER; kept for good."),
+    ] = "local",
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run trials unheld by the kernel; scores are marked unsealed.")
     ] = False,
@@ -93,6 +102,8 @@ def run(
         approve=approve,
         team=TeamOptions(model, base_url, team_file, max_cost, max_tokens),
         runs=runs,
+        embedder=embedder,
+        memory=memory,
     )
     raise typer.Exit(start(options, as_json=as_json))
 
@@ -265,8 +276,9 @@ def _mendable(error: Exception) -> str | None:
     from evaluation_locked.task import SeedError
     from evaluation_locked.trial import SandboxError
     from graph.run_folder import RunError
+    from memory.chroma_folder import IdeaMemoryError
+    from memory.embedders import EmbedderError
     from memory.history import HistoryError
-    from memory.idea_memory import IdeaMemoryError
     from memory.journal import JournalError, RunLockedError
     from memory.person import PersonError
     from memory.techniques import PlaybookError
@@ -281,6 +293,7 @@ def _mendable(error: Exception) -> str | None:
     known = (
         CrystalError,
         DataError,
+        EmbedderError,
         HistoryError,
         IdeaMemoryError,
         JournalError,

@@ -148,6 +148,9 @@ class LiveDisplay(Display):
 
     def listen(self, event: Event) -> None:
         """Take in one event; the drawing follows by itself."""
+        if event.kind == "note":
+            self.say(event.text)
+            return
         self.number = event.number
         if event.kind == "node" and event.node is not None:
             self.node, self.phase, self.player = event.node, "", event.text

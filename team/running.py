@@ -22,7 +22,9 @@ from evaluation_locked.sources import load_source
 from evaluation_locked.task import TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
+from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
+from memory.shared_memory import SharedMemory
 from memory.techniques import load_playbook
 from team.casting import keep_team, open_team, settle_team
 from team.pausing import unpause
@@ -30,6 +32,7 @@ from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from graph.context import Event
     from memory.person import Answer, Question
@@ -59,6 +62,8 @@ class RunOptions:
     approve: bool
     team: TeamOptions
     runs: Path
+    embedder: str = "local"
+    memory: Path | None = None
 
 
 def start(options: RunOptions, *, as_json: bool) -> int:
@@ -66,6 +71,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
 
     Raises:
         SeedError, PlaybookError, DataError, CrystalError, RunError, SandboxError: Nothing was paid for yet.
+        EmbedderError, IdeaMemoryError: The embedder or the shared memory cannot be used; there is no run yet.
     """
     seed_folder = options.seed_folder or shipped_seed_folder()
     task = _resolve(load_task(seed_folder), options)
@@ -85,9 +91,13 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         sandboxed=options.sandboxed,
         approve=options.approve,
         models=_models(settings),
+        embedder=resolve(options.embedder),
+        memory=None if options.memory is None else str(options.memory.expanduser().resolve()),
     )
-    folder = create_run(options.runs, config, seed_folder)
-    return _drive(folder, folder.read_config(), settings, as_json=as_json)  # with what `create_run` added
+    open_embedder(config.embedder)  # what it lacks is told before the run has a folder
+    with _hold_memory(config):
+        folder = create_run(options.runs, config, seed_folder)
+        return _drive(folder, folder.read_config(), settings, as_json=as_json)  # with what `create_run` added
 
 
 def resume_run(
@@ -115,7 +125,8 @@ def resume_run(
         "models": _models(settings),
     }
     config = config.model_copy(update=changes)
-    return _drive(folder, config, settings, as_json=as_json)
+    with _hold_memory(config):
+        return _drive(folder, config, settings, as_json=as_json)
 
 
 def find_run(runs: Path, name: str | None) -> RunFolder:
@@ -198,21 +209,30 @@ def _tell(event: Event, *listeners: Callable[[Event], None]) -> None:
         listen(event)
 
 
+def _hold_memory(config: RunConfig) -> AbstractContextManager[None]:
+    """Be the only run at work with the shared memory, where there is one."""
+    return contextlib.nullcontext() if config.memory is None else SharedMemory(Path(config.memory)).lock()
+
+
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
+    from graph.run_memory import join_memory
+
     try:
-        load_facts(folder.locked)
+        facts = load_facts(folder.locked)
     except DataError as error:
         if folder.journal.exists() and folder.journal.stat().st_size:
             raise RunError(
                 f"{error}; run {folder.name} has scores, and other rows would make them another run's"
             ) from error
     else:
+        join_memory(folder, config, facts)
         return
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: at once, and tidied
     try:
         display.say(f"reading {config.task.source}")
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
+        join_memory(folder, config, facts)
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)  # nothing was recorded: the name is free again
         if isinstance(error, KeyboardInterrupt):

@@ -17,6 +17,8 @@ from team.plain import plain, shown
 from team.summary import open_console
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from graph.run_folder import RunConfig, RunFolder
@@ -220,5 +222,5 @@ def _reasons(history: History, trial: TrialRecord) -> list[tuple[str, str]]:
     return said
 
 
-def _numbers(numbers: list[int] | tuple[int, ...]) -> str:
+def _numbers(numbers: Iterable[int | str]) -> str:
     return ", ".join(map(str, numbers))

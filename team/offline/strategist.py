@@ -244,17 +244,22 @@ class OfflineStrategist:
             if not idea.removed and not (failed - ran).intersection(changes_of(idea))
             if (worth := _worth(idea, drawn)) > 0
         ]
-        additions.sort(key=lambda item: -item[0])
         profiles = _profiles(knowledge) if self.overlap_cost else {}
+        parent = next((idea.parent for _, idea in additions), None)
+        present = set(knowledge.history.changes_in(parent)) if parent is not None else set()
         chosen: list[tuple[float, Idea]] = []
-        for worth, idea in additions:
-            if len(chosen) == self.max_changes:
-                break
-            present = set(knowledge.history.changes_in(idea.parent)) if idea.parent is not None else set()
+
+        def left_of(addition: tuple[float, Idea]) -> float:
+            worth, idea = addition
             shared = sum(min(worth, other) * _overlap(idea, beside, profiles) for other, beside in chosen)
-            fits = stand_together([*(c for _, c in chosen), idea], present, knowledge.techniques)
-            if fits and worth > self.overlap_cost * shared:
-                chosen.append((worth, idea))
+            return worth - self.overlap_cost * shared
+
+        while additions and len(chosen) < self.max_changes:
+            best = max(additions, key=left_of)
+            additions.remove(best)
+            together = [idea for _, idea in (*chosen, best)]
+            if left_of(best) > 0 and stand_together(together, present, knowledge.techniques):
+                chosen.append(best)
         return join([idea for _, idea in chosen], knowledge) if len(chosen) > 1 else None
 
 

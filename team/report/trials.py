@@ -91,7 +91,7 @@ def trial_rows(entries: Iterable[Entry], usd_by_trial: Mapping[int, float] | Non
                 parent=trial.idea.parent,
                 also_from=trial.idea.also_from,
                 techniques=trial.idea.techniques,
-                nearest=trial.crowding.nearest,
+                nearest=tuple(n for n in trial.crowding.nearest if isinstance(n, int)),  # of this run
                 score=trial.score.value if trial.score else None,
                 low=trial.score.low if trial.score else None,
                 high=trial.score.high if trial.score else None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from memory.crowding import behaviour_crowding, behaviour_floor, code_crowding, code_fingerprint, text_crowding
+from memory.behaviour_index import BehaviourIndex
+from memory.crowding import behaviour_crowding, code_crowding, code_fingerprint, text_crowding
 from memory.edits import unified_diff
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def loss(a, b):
 
 @dataclass
 class Hit:
-    number: int
+    label: int
     similarity: float
 
 
@@ -38,7 +39,7 @@ class Fixed:
         self.hits = [Hit(int(name[1:]), value) for name, value in similarities.items()]
 
     def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> list[Hit]:
-        return [hit for hit in self.hits if hit.number not in exclude][:k]
+        return [hit for hit in self.hits if hit.label not in exclude][:k]
 
 
 def change(before: str, after: str) -> str:
@@ -81,7 +82,7 @@ def test_unrelated_code_is_alone_and_the_nearest_is_named() -> None:
     rate = change("RATE = 1e-3", "RATE = 5e-4")
     assert code_crowding(huber, {1: wide}).value == 0
     assert code_crowding(huber, {1: wide}).nearest == ()
-    assert code_crowding(rate, {1: wide, 2: huber, 5: rate, 3: rate}).nearest[:2] == (3, 5)
+    assert code_crowding(rate, {1: wide, 2: huber, 3: rate, 5: rate}).nearest[:2] == (3, 5)
 
 
 @pytest.mark.parametrize("after", ["WIDTH = 64  # as in CGCNN", "WIDTH = 64\n\n"])
@@ -103,7 +104,7 @@ def test_errors_of_a_duplicate_are_a_duplicate_and_of_strangers_are_not() -> Non
     hard = rng.standard_normal(4000)
     trials = {n: (hard + rng.standard_normal(4000)).astype(np.float32) for n in range(4)}
     stranger = (hard + rng.standard_normal(4000)).astype(np.float32)
-    assert behaviour_floor(trials) == pytest.approx(0.5, abs=0.06)
+    assert BehaviourIndex(trials.items()).floor == pytest.approx(0.5, abs=0.06)
     assert behaviour_crowding(stranger, trials).value < 0.1  # though every raw correlation is near 0.5
     again = behaviour_crowding(trials[2], trials)
     assert again.value == pytest.approx(1, abs=1e-5)
@@ -129,7 +130,7 @@ def test_a_family_stays_crowded_as_it_grows() -> None:
 def test_below_three_trials_nothing_is_subtracted() -> None:
     rng = np.random.default_rng(2)
     one, two, new = rng.standard_normal((3, 1000)).astype(np.float32) + 2 * rng.standard_normal(1000)
-    assert behaviour_floor({1: one, 2: two}) == 0
+    assert BehaviourIndex({1: one, 2: two}.items()).floor == 0
     assert behaviour_crowding(new, {1: one, 2: two}).value > 0.5
     assert behaviour_crowding(new, {}).value == 0
 
@@ -145,8 +146,8 @@ def test_one_crystal_does_not_decide() -> None:
 def test_constant_errors_correlate_with_nothing_and_others_are_refused() -> None:
     one = np.arange(5, dtype=np.float32)
     assert behaviour_crowding(np.full(5, 0.3, np.float32), {1: one}).value == 0
-    with pytest.raises(ValueError, match=r"trial 4 are \(3,\); 5 finite"):
-        behaviour_crowding(one, {4: one[:3]})
+    with pytest.raises(ValueError, match=r"trial 5 are \(3,\); 5 finite"):
+        behaviour_crowding(one, {4: one, 5: one[:3]})
     with pytest.raises(ValueError, match="the trial"):
         behaviour_crowding(np.full(5, np.nan), {4: one})
 
@@ -167,7 +168,7 @@ def test_published_models_of_one_kind_crowd() -> None:
     with np.load(folder / "published_predictions.npz") as table:
         residuals = {at: (table[name] - gap_ev).astype(np.float32) for at, name in enumerate(table.files)}
         at = {name: number for number, name in enumerate(table.files)}
-    floor = behaviour_floor(residuals)
+    floor = BehaviourIndex(residuals.items()).floor
 
     def between(one: str, other: str) -> float:
         return behaviour_crowding(residuals[at[one]], {at[other]: residuals[at[other]]}, floor).value

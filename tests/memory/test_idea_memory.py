@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 from memory.embedding import LocalEmbedder
 from memory.idea_memory import EmbeddingMismatchError, IdeaMemory, IdeaMemoryError
-from memory.records import TrialRecord
 from tests.memory.builders import decision, trial
 
 MANY = 1_100
@@ -24,9 +26,13 @@ IDEAS = (
 
 
 class Other(LocalEmbedder):
-    @staticmethod
-    def name() -> str:
+    @property
+    def identity(self) -> str:
         return "other-v1"
+
+
+def numbers(memory: IdeaMemory) -> list[int]:
+    return sorted(hit.number for hit in memory.nearest("anything", 10_000))
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_ideas_are_found_by_other_words_after_reopening(folder: Path) -> None:
     with IdeaMemory(folder) as memory:
-        assert (len(memory), memory.numbers()) == (5, [0, 1, 2, 3, 4])
+        assert (len(memory), numbers(memory)) == (5, [0, 1, 2, 3, 4])
         first, second = memory.nearest("Polyak averaging", 2)
         assert (first.number, first.title, first.outcome) == (1, "EMA of weights", "kept")
         assert 0.6 < first.similarity <= 1
@@ -77,12 +83,10 @@ def test_adding_twice_and_deciding_later_change_one_idea(folder: Path) -> None:
 
 
 def test_another_embedding_is_refused_by_name(folder: Path) -> None:
-    with pytest.raises(EmbeddingMismatchError, match=r"team-local-v1.*other-v1"):
+    with pytest.raises(EmbeddingMismatchError, match=r"local v1 \(512.*other-v1.*team memory rebuild"):
         IdeaMemory(folder, Other())
     with pytest.raises(EmbeddingMismatchError, match=r"512.*256"):
         IdeaMemory.open_or_rebuild(folder, IDEAS, LocalEmbedder(256))
-    with pytest.raises(ValueError, match="'openai'"):
-        IdeaMemory(folder, "openai")
     with IdeaMemory(folder) as memory:
         assert len(memory) == 5
 
@@ -91,12 +95,12 @@ def test_another_embedding_of_another_process_is_refused(tmp_path: Path) -> None
     """Of which this process knows no class."""
     code = """
 import sys
+from pathlib import Path
 from memory.idea_memory import IdeaMemory
 from memory.embedding import LocalEmbedder
 class Foreign(LocalEmbedder):
-    @staticmethod
-    def name(): return "foreign-v1"
-IdeaMemory(sys.argv[1], Foreign())  # and ends without closing
+    identity = "foreign-v1"
+IdeaMemory(Path(sys.argv[1]), Foreign())  # and ends without closing
 """
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(tmp_path / "chroma")],
@@ -109,28 +113,52 @@ IdeaMemory(sys.argv[1], Foreign())  # and ends without closing
         IdeaMemory(tmp_path / "chroma")
 
 
-def test_rebuild_leaves_exactly_the_journal(folder: Path) -> None:
-    with IdeaMemory(folder) as memory:
-        memory.rebuild([IDEAS[0], IDEAS[4], decision(4, "discarded")])
-        assert memory.numbers() == [0, 4]
+@pytest.mark.parametrize("state", ["whole", "damaged", "absent", "of another embedder"])
+def test_rebuild_leaves_exactly_the_journal(folder: Path, state: str) -> None:
+    if state == "damaged":
+        (folder / "chroma.sqlite3").write_bytes(b"x" * 10_000)
+    elif state == "absent":
+        shutil.rmtree(folder)
+    embedder = LocalEmbedder(256) if state == "of another embedder" else None
+    assert IdeaMemory.rebuild(folder, {"": [IDEAS[0], IDEAS[4], decision(4, "discarded")]}, embedder) == 2
+    with IdeaMemory(folder, embedder) as memory:
+        assert numbers(memory) == [0, 4]
         memory.add(IDEAS[1])
-    with IdeaMemory(folder) as memory:
-        assert memory.numbers() == [0, 1, 4]
+    with IdeaMemory(folder, embedder) as memory:
+        assert numbers(memory) == [0, 1, 4]
         assert memory.nearest("Lion", 1)[0].outcome == "discarded"
+
+
+def test_ideas_of_two_runs_lie_side_by_side(folder: Path) -> None:
+    shared = folder.with_name("shared")
+    changed = [trial(1, title="EMA of weights", parent=0, diff="-a = 1\n+a = 2\n"), trial(7, title="Lion")]
+    with IdeaMemory.open_or_rebuild(shared, changed, run="first") as memory:
+        assert [hit.label for hit in memory.nearest("Polyak averaging", 1)] == [1]
+    with IdeaMemory.open_or_rebuild(shared, [trial(1, title="dropout")], run="second") as memory:
+        assert [hit.label for hit in memory.nearest("Polyak averaging", 1, exclude=(1,))] == ["first/1"]
+        assert [hit.label for hit in memory.nearest("dropout", 1)] == [1]
+        assert sorted(str(hit.label) for hit in memory.search("Lion")) == ["1", "first/1", "first/7"]
+        assert list(memory.diffs_of_others()) == [("first/1", "-a = 1\n+a = 2\n")]
+    with IdeaMemory.open_or_rebuild(shared, [], run="second") as memory:
+        assert len(memory) == 2, "an idea that its own journal does not hold goes, those of others stay"
+    (shared / "chroma.sqlite3").write_bytes(b"x" * 10_000)
+    with IdeaMemory.open_or_rebuild(shared, [IDEAS[2]], run="second", others=lambda: {"first": changed}) as memory:
+        assert sorted(str(hit.label) for hit in memory.nearest("x", 9)) == ["2", "first/1", "first/7"]
+        assert memory.remark.startswith("the idea memory was damaged: 3 ideas made anew")
 
 
 def test_what_the_memory_missed_is_taken_from_the_journal(folder: Path) -> None:
     with IdeaMemory.open_or_rebuild(
         folder, [*IDEAS, trial(5, title="SwiGLU", parent=1), decision(4, "kept")]
     ) as memory:
-        assert memory.numbers() == [0, 1, 2, 3, 4, 5]
+        assert numbers(memory) == [0, 1, 2, 3, 4, 5]
         assert memory.nearest("gated linear unit", 1)[0].number == 5
         assert memory.nearest("Lion", 1)[0].outcome == "kept"
 
 
 def test_ideas_that_the_journal_does_not_know_go(folder: Path) -> None:
     with IdeaMemory.open_or_rebuild(folder, IDEAS[:2]) as memory:
-        assert memory.numbers() == [0, 1]
+        assert numbers(memory) == [0, 1]
 
 
 @pytest.mark.parametrize("damage", ["not a database", "half a database"])
@@ -140,10 +168,13 @@ def test_a_damaged_database_is_made_anew_from_the_journal(folder: Path, damage: 
         database.write_bytes(b"x" * 10_000)
     else:
         database.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
-    with pytest.raises(IdeaMemoryError, match="open_or_rebuild makes it anew"):
+    with pytest.raises(IdeaMemoryError, match="team memory rebuild"):
         IdeaMemory(folder)
     with IdeaMemory.open_or_rebuild(folder, IDEAS) as memory:
-        assert memory.numbers() == [0, 1, 2, 3, 4]
+        assert memory.remark == (
+            "the idea memory was damaged: 5 ideas made anew from the journal; the old files are in chroma.damaged"
+        )
+        assert numbers(memory) == [0, 1, 2, 3, 4]
         assert memory.nearest("Polyak averaging", 1)[0].number == 1
     assert sorted(path.name for path in folder.parent.iterdir()) == ["chroma", "chroma.damaged"]
     with IdeaMemory(folder) as memory:
@@ -154,8 +185,7 @@ def test_a_damaged_database_is_made_anew_from_the_journal(folder: Path, damage: 
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """So many ideas that Chroma has written its vector index to files of their own."""
     folder = tmp_path_factory.mktemp("many") / "chroma"
-    with IdeaMemory(folder) as memory:
-        memory.rebuild([trial(number) for number in range(MANY)])
+    IdeaMemory.rebuild(folder, {"": [trial(number) for number in range(MANY)]})
     return folder
 
 
@@ -188,13 +218,19 @@ def test_a_folder_on_which_opening_died_is_made_anew(folder: Path) -> None:
 
 
 def test_what_is_none_is_not_stored_and_everything_else_is(folder: Path) -> None:
-    scored: TrialRecord = IDEAS[1]
+    spent = {"featurise_seconds": 1.5, "train_seconds": 20.0, "predict_seconds": 0.25}
+    diff = "-LION = False\n+LION = True  # größer\n"
+    full = trial(4, 0.30, "near-miss", title="Lion", axis="A6", techniques=("lion",), parent=1, source="2302.06675",
+                 gain=0.01, gain_low=-0.005, gain_high=0.025, diff=diff, **spent)  # fmt: skip
     with IdeaMemory(folder) as memory:
-        held = memory._collection.get(ids=["000001", "000003"], include=["metadatas", "documents"])
-    assert held["documents"][0] == scored.idea.text
-    assert held["metadatas"][0] == {
-        "number": 1, "title": "EMA of weights", "mode": "explore", "axis": "A6", "techniques": "ema", "source": "own",
-        "parent": 0, "outcome": "kept", "reason": "as built", "gain": 0.01, "score": 0.29, "seconds": 0.0,
-        "code_sha": "code-1",
+        memory.add(full)
+        held = memory._collection.get(ids=["/000003", "/000004"], include=["metadatas"])["metadatas"]
+    assert {name: held[1][name] for name in ("run", "number", "mode", "axis", "outcome")} == {
+        "run": "", "number": 4, "mode": "explore", "axis": "A6", "outcome": "near-miss",
     }  # fmt: skip
-    assert "score" not in held["metadatas"][1]
+    assert json.loads(zlib.decompress(base64.b64decode(held[1]["fields"]))) == {
+        "run": "", "number": 4, "title": "Lion", "text": "Lion. lion", "mode": "explore", "axis": "A6",
+        "techniques": ["lion"], "source": "2302.06675", "parent": 1, "outcome": "near-miss", "reason": "as built",
+        "gain": 0.01, "gain_low": -0.005, "gain_high": 0.025, "score": 0.30, "seconds": 21.75, "diff": diff,
+    }  # fmt: skip
+    assert not {"score", "gain", "diff"} & json.loads(zlib.decompress(base64.b64decode(held[0]["fields"]))).keys()
