@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: run test test-slow format clean help redteam docs
+.PHONY: bench-search run test test-slow format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,3 +45,7 @@ clean:  ## remove the environment (runs stay)
 redteam: $(STAMP)  ## try every promise of every layer, then let every attack loose on them, and say what stopped it
 	@$(BIN)/python -m tests.redteam.conformance
 	@$(BIN)/python -m tests.redteam.suite $(ARGS)
+
+bench-search: $(STAMP)  ## replay search strategies in a world of 400 recorded trials (half an hour on two cores)
+	@$(BIN)/python -m benchmarks.search.world
+	@$(BIN)/python -m benchmarks.search $(ARGS)
