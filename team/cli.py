@@ -53,7 +53,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=100, help="Search on an even sample of this many crystals.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trainings to pay for, replicates among them.")] = 10,
     train_seconds: Annotated[float | None, typer.Option(min=1, max=1e7, help="Training budget of each trial.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0.01, help="Begin no trial after this much wall time.")] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", "--max-hours", min=0.01, help="Begin no trial after this much wall time.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Root of all random numbers of the search.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
@@ -112,7 +114,7 @@ def run(
 def resume(
     name: RunArgument = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0.01, help="Wall time from now.")] = None,
+    hours: Annotated[float | None, typer.Option("--hours", "--max-hours", min=0.01, help="Wall time from now.")] = None,
     approve: Annotated[
         bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
     ] = None,
