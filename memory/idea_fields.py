@@ -121,16 +121,18 @@ def to_chroma(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields as Chroma stores them: those that a search filters by, and all of them, compressed.
 
     Chroma writes a row and two index entries for every field, and indexes every text: fifteen fields and a plain diff
-    took as long as all the rest of an idea.
+    took as long as all the rest of an idea. The compressed text begins with the trial's number, so that the index of
+    texts grows at its end; texts in random order had cost a sixth of the time at 40,000 ideas.
     """
     text = _as_json(fields)
+    packed = base64.b64encode(zlib.compress(text, 1)).decode()
     filters = {name: fields[name] for name in FILTERS}
-    return filters | {CHECKSUM: zlib.crc32(text), _ALL: base64.b64encode(zlib.compress(text, 1)).decode()}
+    return filters | {CHECKSUM: zlib.crc32(text), _ALL: f"{fields['number']:06d} {packed}"}
 
 
 def from_chroma(held: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that `to_chroma` stored."""
-    fields: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(held[_ALL])))
+    fields: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(held[_ALL].partition(" ")[2])))
     return fields
 
 
