@@ -182,8 +182,8 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
             cancel = stack.enter_context(_stop_on_interrupt(display))
             report = stack.enter_context(ReportWriter(folder, display.say))
             team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
-            context = stack.enter_context(open_session(folder, config, journal, team, cancel=cancel))
-            context.listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
+            listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
+            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:

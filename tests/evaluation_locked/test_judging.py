@@ -78,8 +78,9 @@ def test_decisions() -> None:
     assert decide(0.013, 0.004, 0.006, 3, 3).kind == "keep", "replicates shrink the noise"
     assert decide(0.006, 0.004, 0.006, 3, 1).kind == "discard", "replicates are used up"
     assert decide(-0.02, 0.004, 0.006, 1, 1).kind == "discard"
-    assert decide(0.001, 0.004, 0.006, 1, 1, simpler=True).kind == "keep", "at no difference the simpler file wins"
-    assert decide(0.012, 0.004, 0.006, 1, 1, simpler=True).kind == "keep", "a simpler file that is better, all the more"
+    assert decide(0.001, 0.004, 0.006, 1, 1, simpler=True).kind == "near-miss", "once more before it is believed"
+    assert decide(0.001, 0.004, 0.006, 2, 1, simpler=True).kind == "keep", "at no difference the simpler file wins"
+    assert decide(0.02, 0.004, 0.006, 1, 1, simpler=True).kind == "keep", "a simpler file that is better, all the more"
     assert decide(-0.001, 0.004, 0.006, 1, 1, simpler=True).kind == "discard"
     sure = decide(0.1, 0.0, 0.0, 1, 1)
     assert sure.kind == "keep" and np.isfinite(sure.z) and sure.z > KEEP_Z
