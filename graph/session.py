@@ -57,8 +57,6 @@ def open_session(
     playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
     brief = folder.seed / "brief.md"
     ideas = open_ideas(folder, config, entries)
-    if ideas.remark:
-        listen(Event("note", 0, text=ideas.remark))
     knowledge = Knowledge(
         task=config.task,
         brief=brief.read_text(encoding="utf-8") if brief.exists() else "",

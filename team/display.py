@@ -160,8 +160,6 @@ class LiveDisplay(Display):
             self.phase, self.phase_started = event.phase, time.monotonic()
         elif event.kind == "idea" and event.idea is not None:
             self.title = event.idea.title
-        elif event.kind == "note":
-            self.say(event.text)
         elif isinstance(event.entry, DecisionRecord):
             self.remark = f"trial {event.entry.trial} {event.entry.outcome}: {event.entry.reason}"
 

@@ -192,6 +192,8 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
 
                 context.ask = ask
             display.begin(context.knowledge.history, load_facts(folder.locked))
+            if remark := context.knowledge.ideas.remark:
+                display.say(remark)
             try:
                 stopped = announcer.stopped = advance(context)
                 announcer.waits = not stopped
