@@ -229,19 +229,29 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
     else:
         join_memory(folder, config, facts)
         return
-    terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends like Ctrl-C: at once, and tidied
+    asked = threading.Event()  # an interrupt that is raised inside a callback of a library may be lost there
+
+    def stop(number: int, frame: object) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         display.say(f"reading {config.task.source}")
         dataset = load_source(config.task.source, config.task.target, cache_folder())
         facts = prepare(config.task, dataset, folder.locked, config.limit)
+        if asked.is_set():
+            raise KeyboardInterrupt
         join_memory(folder, config, facts)
     except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)  # nothing was recorded: the name is free again
-        if isinstance(error, KeyboardInterrupt):
+        if asked.is_set():
             display.say("stopped before anything was recorded")
+            raise KeyboardInterrupt from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     display.say(
         f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "
         f"{facts.provenance}"
