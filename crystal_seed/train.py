@@ -1,6 +1,7 @@
 """A gated graph network for one property of a crystal, trained inside a budget of seconds. This is the file to edit.
 
 A crystal becomes a graph: its atoms, and from each atom an edge to each of its NEIGHBOURS nearest periodic images.
+Where symmetry makes atoms equal, one node stands for all of them: the same numbers for less than half the work.
 Blocks of gated convolution (in the manner of CGCNN, Xie and Grossman 2018) let each atom look at its neighbours; atoms
 are pooled into one vector per crystal, and a small network reads the property from it. The loss is the L1 distance to
 the label, the learning rate follows the clock, and the predictions come from a moving average of the weights.
@@ -10,8 +11,10 @@ ensembles, several GPUs. It keeps no checkpoint and writes no file.
 """
 
 import copy
+import math
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,6 +22,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from evaluation_locked.client import Task
+from evaluation_locked.folding import fold
 from evaluation_locked.neighbours import nearest_neighbours
 
 # The graph
@@ -47,36 +51,41 @@ class Graphs:
     """Crystals as flat tensors on the device; a batch is a gather of rows, without a loop over crystals."""
 
     def __init__(self, crystals, n_threads, device):
-        table = nearest_neighbours(crystals, NEIGHBOURS, n_threads=n_threads)
-        self.n_atoms = torch.from_numpy(crystals.n_atoms.copy())  # [n_crystals], kept where it is summed
-        self.first = torch.from_numpy(crystals.offsets[:-1].copy()).to(device)  # [n_crystals]
-        first_of_atom = torch.repeat_interleave(self.first, self.n_atoms.to(device))  # [n_atoms]
+        nodes = fold(crystals, nearest_neighbours(crystals, NEIGHBOURS, n_threads=n_threads), n_threads=n_threads)
+        first = nodes.n_nodes.cumsum() - nodes.n_nodes  # [n_crystals] the first node of each
+        crystal = np.repeat(np.arange(len(crystals)), nodes.n_nodes)  # [n_nodes]
+        self.n_nodes = torch.from_numpy(nodes.n_nodes)  # [n_crystals], kept where it is summed
+        self.first = torch.from_numpy(first).to(device)
         self.device = device
         # Whatever stands in these two dictionaries arrives in `batch` under its name.
         self.atom = {
-            "element": torch.from_numpy(crystals.atomic_numbers.astype("int64")).to(device),  # [n_atoms]
-            "neighbour": torch.from_numpy(table.index).to(device) - first_of_atom[:, None],  # [n_atoms, k]
-            "distance": torch.from_numpy(table.distance).to(device),  # [n_atoms, k] angstrom
-            "vector": torch.from_numpy(table.vector).to(device),  # [n_atoms, k, 3] angstrom
+            "element": torch.from_numpy(crystals.atomic_numbers[nodes.atom].astype("int64")).to(device),  # [n_nodes]
+            "share": torch.from_numpy(nodes.count / crystals.n_atoms[crystal])
+            .float()
+            .to(device),  # of its crystal's atoms
+            "neighbour": torch.from_numpy(nodes.index - first[crystal][:, None]).to(device),  # [n_nodes, k]
+            "distance": torch.from_numpy(nodes.distance).to(device),  # [n_nodes, k] angstrom
+            "vector": torch.from_numpy(nodes.vector).to(device),  # [n_nodes, k, 3] angstrom
         }
         self.crystal = {
+            "n_atoms": torch.from_numpy(crystals.n_atoms).to(device),  # [n_crystals]
             "space_group": torch.from_numpy(crystals.space_group.astype("int64")).to(device),  # [n_crystals]
             "lattice": torch.from_numpy(crystals.lattice_vectors()).float().to(device),  # [n_crystals, 3, 3] angstrom
         }
 
     def __len__(self):
-        return len(self.n_atoms)
+        return len(self.n_nodes)
 
     def batch(self, rows):
         """Return the crystals `rows` (on the CPU, any order) as one graph of many parts."""
-        counts, total = self.n_atoms[rows], int(self.n_atoms[rows].sum())
+        counts, total = self.n_nodes[rows], int(self.n_nodes[rows].sum())
         rows, counts = rows.to(self.device), counts.to(self.device)
-        crystal = torch.repeat_interleave(counts, output_size=total)  # [n_atoms] the crystal of each atom
-        start = counts.cumsum(0) - counts  # [n_crystals] first atom of each crystal in this batch
-        atoms = torch.arange(total, device=self.device) + (self.first[rows] - start)[crystal]
-        batch = Data(num_nodes=total, crystal=crystal, n_crystals=len(rows), n_atoms=counts)
+        crystal = torch.repeat_interleave(counts, output_size=total)  # [n_nodes] the crystal of each node
+        start = counts.cumsum(0) - counts  # [n_crystals] first node of each crystal in this batch
+        nodes = torch.arange(total, device=self.device) + (self.first[rows] - start)[crystal]
+        batch = Data(num_nodes=total, crystal=crystal, n_crystals=len(rows))
         for name, values in self.atom.items():
-            batch[name] = values.index_select(0, atoms)
+            batch[name] = values.index_select(0, nodes)
         for name, values in self.crystal.items():
             batch[name] = values.index_select(0, rows)
         batch.neighbour = batch.neighbour + start[crystal][:, None]
@@ -88,16 +97,22 @@ def gather(x, index):
     return x.index_select(0, index.reshape(-1)).reshape(*index.shape, -1)
 
 
+def crystal_mean(values, batch):
+    """Return the mean of [n_nodes, any] values over the atoms of each crystal, [n_crystals, any]."""
+    return scatter(values * batch.share[:, None], batch.crystal, 0, batch.n_crystals, reduce="sum")
+
+
 class Gaussians(nn.Module):
     """Distances on a grid of Gaussians (SchNet, 1706.08566)."""
 
     def __init__(self, count, maximum):
         super().__init__()
         self.register_buffer("centres", torch.linspace(0.0, maximum, count))
-        self.inverse_width = (count - 1) / maximum / RBF_WIDTH
+        self.inverse_width = (count - 1) / maximum / RBF_WIDTH * math.sqrt(0.5 / math.log(2.0))
 
     def forward(self, values):  # [...] -> [..., count]
-        return torch.exp(-0.5 * ((values[..., None] - self.centres) * self.inverse_width) ** 2)
+        # To the base 2: the exponential function of a CPU takes thirty times as long where it is next to nothing.
+        return torch.exp2(-(((values[..., None] - self.centres) * self.inverse_width) ** 2))
 
 
 class GatedConvolution(nn.Module):
@@ -113,10 +128,11 @@ class GatedConvolution(nn.Module):
         self.update = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, x, edges, batch):
-        z = self.from_edge(edges) + self.from_centre(x)[:, None]
-        z = z + gather(self.from_neighbour(x), batch.neighbour)  # [n_atoms, k, 2 WIDTH]
-        messages = F.glu(z)  # [n_atoms, k, WIDTH]
-        total = messages.sum(1)  # [n_atoms, WIDTH]
+        z = self.from_edge(edges)  # [n_nodes, k, 2 WIDTH], added to in place: new memory costs more than the sums
+        z += gather(self.from_neighbour(x), batch.neighbour)
+        z += self.from_centre(x)[:, None]
+        messages = F.glu(z)  # [n_nodes, k, WIDTH]
+        total = messages.sum(1)  # [n_nodes, WIDTH]
         total = self.norm(total)
         update = self.update(F.silu(total))
         return x + update
@@ -138,15 +154,15 @@ class Network(nn.Module):
         )
 
     def forward(self, batch):
-        edge_parts = [self.gaussians(batch.distance)]  # each [n_atoms, k, any]
+        edge_parts = [self.gaussians(batch.distance)]  # each [n_nodes, k, any]
         edges = torch.cat(edge_parts, dim=-1)
 
-        node_parts = [self.embed_element(batch.element)]  # each [n_atoms, WIDTH]
+        node_parts = [self.embed_element(batch.element)]  # each [n_nodes, WIDTH]
         x = sum(node_parts)
         for block in self.blocks:
             x = block(x, edges, batch)
 
-        pooled = [scatter(x, batch.crystal, 0, batch.n_crystals, reduce="mean")]  # each [n_crystals, any]
+        pooled = [crystal_mean(x, batch)]  # each [n_crystals, any]
         pooled.append(scatter(x, batch.crystal, 0, batch.n_crystals, reduce="max"))
         state = torch.cat(pooled, dim=-1)
         output = self.head(state).squeeze(-1)  # [n_crystals]

@@ -143,7 +143,7 @@ class Crystals:
         owner, element = pairs // 256, pairs % 256
         first = np.searchsorted(owner, np.arange(len(self)))
         divisor = np.gcd.reduceat(counts, first) if len(self) else np.zeros(0, dtype=np.int64)
-        mixed = _mix64((element * 65536 + counts // divisor[owner]).astype(np.uint64))
+        mixed = mix64((element * 65536 + counts // divisor[owner]).astype(np.uint64))
         return np.add.reduceat(mixed, first) if len(self) else np.zeros(0, dtype=np.uint64)
 
     def check(self, names: Sequence[str] | None = None) -> None:
@@ -211,7 +211,7 @@ def concatenate(tables: Sequence[Crystals]) -> Crystals:
     )
 
 
-def _mix64(x: np.ndarray) -> np.ndarray:
+def mix64(x: np.ndarray) -> np.ndarray:
     """Return splitmix64 of x (Steele, Lea, Flood 2014): a fixed bijection of 64-bit integers that looks random."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
