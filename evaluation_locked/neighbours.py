@@ -45,6 +45,21 @@ class NeighbourTable:
     distance: np.ndarray
     vector: np.ndarray
 
+    def within(self, radius_angstrom: float) -> np.ndarray:
+        """Return [n_total, k] bool: which neighbours make the radius graph, of k at most for each atom."""
+        return self.distance <= radius_angstrom
+
+    def with_ties(self, nearest: int) -> np.ndarray:
+        """Return [n_total, k] bool: the `nearest` neighbours, and those among the k that are no further than the last.
+
+        Raises:
+            ValueError: `nearest` is not between 1 and k.
+        """
+        k = self.distance.shape[1]
+        if not 1 <= nearest <= k:
+            raise ValueError(f"{nearest} nearest of a table of {k} neighbours: ask for 1 to {k}")
+        return self.distance <= self.distance[:, nearest - 1 : nearest] + TIE_ANGSTROM
+
 
 @dataclass(frozen=True)
 class _Chunk:

@@ -122,6 +122,17 @@ def test_no_neighbours_and_no_crystals() -> None:
     assert nearest_neighbours(HARD["diamond"].select([]), 3).vector.shape == (0, 3, 3)
 
 
+def test_a_radius_graph_and_ties_are_parts_of_the_table() -> None:
+    table = nearest_neighbours(HARD["diamond"], 20)  # shells of 4, 12 and 12
+    assert table.within(2.4).sum(axis=1).tolist() == [4] * 8
+    assert table.within(3.9).sum(axis=1).tolist() == [16] * 8
+    assert table.within(5.0).all()  # the third shell is cut at k
+    assert table.with_ties(4).sum(axis=1).tolist() == [4] * 8
+    assert table.with_ties(5).sum(axis=1).tolist() == [16] * 8
+    with pytest.raises(ValueError, match="21 nearest of a table of 20"):
+        table.with_ties(21)
+
+
 @pytest.mark.skipif(REAL_DATA is None, reason="TEAM_TEST_DATA is not set")
 def test_real_crystals_agree_with_pymatgen() -> None:
     crystals = load_table(Path(str(REAL_DATA)) / "matbench_mp_gap.npz", "gap_pbe").crystals
