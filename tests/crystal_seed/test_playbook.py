@@ -118,3 +118,12 @@ def test_random_triples_train(seed_source: str, few: Dataset) -> None:
             if len(chosen) < 3 and not any(PLAYBOOK[i].id in other.conflicts for other in chosen):
                 chosen.append(PLAYBOOK[i])
         assert trains(applied(seed_source, *chosen), few), [t.id for t in chosen]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", PLAYBOOK, ids=BY_ID.keys())
+def test_every_allowed_pair_trains(seed_source: str, few: Dataset, first: Technique) -> None:
+    alone = applied(seed_source, first)
+    for second in PLAYBOOK[PLAYBOOK.index(first) + 1 :]:
+        if second.id not in first.conflicts:
+            assert trains(applied(alone, second), few), second.id
