@@ -6,8 +6,8 @@ Blocks of gated convolution (in the manner of CGCNN, Xie and Grossman 2018) let 
 are pooled into one vector per crystal, and a small network reads the property from it. The loss is the L1 distance to
 the label, the learning rate follows the clock, and the predictions come from a moving average of the weights.
 
-What it does not cover: angles between bonds, symmetry, the lattice as a whole, tabulated properties of elements,
-ensembles, several GPUs. It keeps no checkpoint and writes no file.
+What it does not cover: angles between bonds, the space group, the lattice as a whole, ensembles, several GPUs. It keeps
+no checkpoint and writes no file.
 """
 
 import copy
@@ -22,6 +22,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from evaluation_locked.client import Task
+from evaluation_locked.elements import element_properties
 from evaluation_locked.folding import fold
 from evaluation_locked.neighbours import nearest_neighbours
 
@@ -144,6 +145,8 @@ class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.embed_element = nn.Embedding(119, WIDTH)
+        self.register_buffer("properties", torch.from_numpy(element_properties()))  # [119, 16]
+        self.embed_properties = nn.Linear(self.properties.shape[1], WIDTH)
         self.gaussians = Gaussians(RBF_COUNT, RBF_MAX_ANGSTROM)
         self.blocks = nn.ModuleList(GatedConvolution() for _ in range(BLOCKS))
         self.head = nn.Sequential(
@@ -158,6 +161,7 @@ class Network(nn.Module):
         edges = torch.cat(edge_parts, dim=-1)
 
         node_parts = [self.embed_element(batch.element)]  # each [n_nodes, WIDTH]
+        node_parts.append(self.embed_properties(self.properties[batch.element]))
         x = sum(node_parts)
         for block in self.blocks:
             x = block(x, edges, batch)

@@ -54,7 +54,7 @@ class _TrialModules:
     """Finds the judge's trial-side modules file by file, so that their folder need not be readable as a whole."""
 
     folder = Path(__file__).resolve().parent
-    names = ("client", "crystals", "folding", "neighbours", "system_calls", "wire")
+    names = ("client", "crystals", "elements", "folding", "neighbours", "system_calls", "wire")
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPEN_FILES = 4096  # of one process
 LAUNCHER = Path(__file__).with_name("launch.py")
-TRIAL_MODULES = ("__init__", "client", "crystals", "folding", "neighbours", "system_calls", "wire")
+TRIAL_MODULES = ("__init__", "client", "crystals", "elements", "folding", "neighbours", "system_calls", "wire")
 TRIAL_PACKAGES = ("numpy", "torch", "torch-geometric", "scipy")
 SYSTEM_READ = (
     "/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/include /bin /lib /lib32 /lib64 "
