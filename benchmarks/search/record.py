@@ -9,7 +9,9 @@ seed several times and each change alone; then sets of two to eight changes, dra
 change (a draw from a ridge fit of main effects, and a third at random), so that the table is dense where a search would
 go; every tenth trial trains an earlier set again with another seed.
 
-It can be stopped and started again. `benchmarks.search.pack` turns the folder into the table that is shipped.
+It can be stopped and started again. `benchmarks.search.pack` turns the folder into the table that is shipped. With
+`--balanced 8` every trial after the first eight holds eight random changes, each change as often as any other: such a
+folder says what each change is worth beside others (`benchmarks.effects`), on `--source` and `--limit` of one's choice.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import os
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +136,26 @@ def next_changes(
             return sorted(chosen)
 
 
+def balanced_changes(
+    number: int,
+    size: int,
+    rows: list[dict],
+    offered: dict[str, tuple[str, object]],
+    playbook: dict[str, Technique],
+) -> list[str]:
+    """Return `size` random changes that fit together, those that were trained least often first."""
+    if number < N_BASELINE:
+        return []
+    rng = np.random.default_rng([20261122, number])
+    count = Counter(name for row in rows for name in row["changes"])
+    singles = [name for name in sorted(offered) if compatible([name], offered, playbook)]
+    chosen: list[str] = []
+    for name in sorted(singles, key=lambda name: count[name] + rng.random()):
+        if len(chosen) < size and compatible([*chosen, name], offered, playbook):
+            chosen.append(name)
+    return sorted(chosen)
+
+
 class StandIn(Task):
     """The task without a judge behind it: the clock is the CPU time of this process."""
 
@@ -196,14 +219,19 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--train-seconds", type=float, default=10.0)
+    parser.add_argument("--source", help="another source than the seed folder's, as for `team run`")
+    parser.add_argument("--target", help="the label in it")
+    parser.add_argument("--limit", type=int, help="an even sample of its rows")
+    parser.add_argument("--balanced", type=int, default=0, metavar="SIZE", help="random sets of this many changes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     task = load_task(SEED_FOLDER)
     locked = out / "locked"
+    source, target = arguments.source or task.source, arguments.target or task.target
     if not (locked / "facts.json").exists():
-        prepare(task, load_source(task.source, task.target, out / "cache"), locked)
+        prepare(task, load_source(source, target, out / "cache"), locked, arguments.limit)
     playbook = {technique.id: technique for technique in load_playbook(SEED_FOLDER / "playbook")}
     offered = changes(tuple(playbook.values()))
     seed_train_py = (SEED_FOLDER / "train.py").read_text(encoding="utf-8")
@@ -213,7 +241,10 @@ def main() -> None:
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     while len(rows) < arguments.trials:
         number = len(rows)
-        chosen = next_changes(number, rows, offered, playbook)
+        if arguments.balanced:
+            chosen = balanced_changes(number, arguments.balanced, rows, offered, playbook)
+        else:
+            chosen = next_changes(number, rows, offered, playbook)
         folder = out / "trials" / f"{number:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
