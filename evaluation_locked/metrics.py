@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def absolute_errors(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return [n] absolute errors, in the unit of the labels; both arrays are [n]."""
+    return np.abs(labels - predictions)
+
+
 def mae(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Return the mean absolute error, in the unit of the labels; both arrays are [n]."""
-    return float(np.abs(labels - predictions).mean())
+    return float(absolute_errors(labels, predictions).mean())
 
 
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -57,6 +62,7 @@ class Metric:
         better: `lower` or `higher`.
         kind: The task it belongs to, `regression` or `classification`.
         has_unit: Whether its value has the unit of the target.
+        errors: For a metric that is a mean over rows, the [n] values it is the mean of: its bootstrap needs no other.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Metric:
     better: Literal["lower", "higher"]
     kind: Literal["regression", "classification"]
     has_unit: bool = True
+    errors: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def gain(self, before: float, after: float) -> float:
         """Return how much better `after` is than `before`; positive is better, whatever the metric."""
@@ -73,7 +80,7 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("mae", mae, "lower", "regression"),
+        Metric("mae", mae, "lower", "regression", errors=absolute_errors),
         Metric("rmse", rmse, "lower", "regression"),
         Metric("max_error", max_error, "lower", "regression"),
         Metric("roc_auc", roc_auc, "higher", "classification", has_unit=False),

@@ -38,6 +38,8 @@ def bootstrap_differences(
     challenger: Sequence[np.ndarray],
     champion: Sequence[np.ndarray] = (),
     seed: int = 0,
+    *,
+    repeats: int = 1,
 ) -> np.ndarray:
     """Return [n_resamples] bootstrap values of the score, or of the gain over a champion on the same rows.
 
@@ -47,15 +49,18 @@ def bootstrap_differences(
         challenger: Predictions [n] of each replicate; the scores of replicates are averaged.
         champion: The same of the champion; where empty, the score itself is resampled and not a gain.
         seed: Of the resampling.
+        repeats: How often each crystal is among the n rows, one whole list after the other: crystals are drawn, each
+            with all of its rows, since predictions of one crystal say hardly more together than one of them.
     """
     n = len(labels)
     n_resamples = min(N_RESAMPLES, max(200, int(2e7 / max(n, 1))))  # 2e7 draws bound the time to about a second
     values = np.empty(n_resamples)
-    resamples = enumerate(_resamples(n, seed, n_resamples))
-    if metric.name == "mae":  # a mean over rows: one array of per-row values serves all resamples
-        per_row = np.mean([np.abs(labels - p) for p in challenger], axis=0)
+    resamples = enumerate(_resamples(n, seed, n_resamples, repeats))
+    if metric.errors is not None:  # a mean over rows: one array of per-row values serves all resamples
+        per_row = np.mean([metric.errors(labels, p) for p in challenger], axis=0)
         if champion:
-            per_row = np.mean([np.abs(labels - p) for p in champion], axis=0) - per_row
+            before = np.mean([metric.errors(labels, p) for p in champion], axis=0)
+            per_row = before - per_row if metric.better == "lower" else per_row - before
         for i, rows in resamples:
             values[i] = per_row[rows].mean()
         return values
@@ -68,11 +73,13 @@ def bootstrap_differences(
     return values
 
 
-def _resamples(n: int, seed: int, n_resamples: int) -> Iterator[np.ndarray]:
-    """Yield n_resamples arrays [n] of rows drawn with replacement (Efron 1979)."""
+def _resamples(n: int, seed: int, n_resamples: int, repeats: int) -> Iterator[np.ndarray]:
+    """Yield n_resamples arrays [n] of rows drawn with replacement (Efron 1979), a crystal with all of its rows."""
     rng = np.random.default_rng(seed)
+    n_crystals = n // repeats
+    later = n_crystals * np.arange(repeats, dtype=np.int32)[:, None]  # [repeats, 1]
     for _ in range(n_resamples):
-        yield rng.integers(0, n, size=n, dtype=np.int32)
+        yield (later + rng.integers(0, n_crystals, size=n_crystals, dtype=np.int32)).reshape(-1)
 
 
 def interval(value: float, resampled: np.ndarray) -> Interval:

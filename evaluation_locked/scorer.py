@@ -11,14 +11,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from evaluation_locked.layers import seals
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
+from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.prepare import DECOY_FOLDER, load_facts
+from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ class Score(Strict):
         value: Its value on the search-validation rows, in the unit of the target where the metric has one.
         low: Lower end of the 95 % bootstrap interval over crystals.
         high: Upper end.
-        n: Rows scored.
+        n: Crystals scored.
         metrics: Every metric of the task's kind, by name.
+        own_better: Direction of a metric of the seed's own; None where `evaluation_locked.metrics` declares it.
         predictions_sha: sha256 of the predictions that were scored, so that a changed bit is seen.
         seal: Of the judge, the task and the rows.
         sealed: False where the layers that held the trial do not suffice (`evaluation_locked.layers.MINIMUM`).
@@ -52,11 +55,26 @@ class Score(Strict):
     high: float
     n: int
     metrics: dict[str, float]
+    own_better: Literal["lower", "higher"] | None = None
     predictions_sha: str = ""
     seal: str
     sealed: bool = False
     layers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Whether lower or higher is better."""
+        return self.own_better or METRICS[self.metric].better
+
+    @property
+    def perfect(self) -> float:
+        """What no prediction can beat."""
+        return 0.0 if self.better == "lower" else 1.0
+
+    def gain(self, before: float, after: float) -> float:
+        """Return how much better `after` is than `before`; positive is better, whatever the metric."""
+        return before - after if self.better == "lower" else after - before
 
 
 class Comparison(Strict):
@@ -131,19 +149,22 @@ def _ask(order: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residuals: str | None) -> dict[str, Any]:
+def _score(
+    metric: Metric, labels: np.ndarray, predictions: np.ndarray, residuals: str | None, repeats: int
+) -> dict[str, Any]:
     if residuals:
         np.save(residuals, (predictions - labels).astype(np.float32))
     spread: Interval = interval(
-        metric.function(labels, predictions), bootstrap_differences(metric, labels, [predictions])
+        metric.function(labels, predictions), bootstrap_differences(metric, labels, [predictions], repeats=repeats)
     )
     values = {m.name: m.function(labels, predictions) for m in METRICS.values() if m.kind == metric.kind}
+    values[metric.name] = spread.value
     return {
         "metric": metric.name,
         "value": spread.value,
         "low": spread.low,
         "high": spread.high,
-        "n": len(labels),
+        "n": len(labels) // repeats,
         "metrics": values,
         "predictions_sha": hashlib.sha256(predictions.tobytes()).hexdigest(),
     }
@@ -171,10 +192,10 @@ def _follows_decoy(locked: Path, labels: np.ndarray, predictions: np.ndarray) ->
 
 
 def _compare(
-    metric: Metric, labels: np.ndarray, challenger: list[np.ndarray], champion: list[np.ndarray]
+    metric: Metric, labels: np.ndarray, challenger: list[np.ndarray], champion: list[np.ndarray], repeats: int
 ) -> dict[str, Any]:
     before, after = (float(np.mean([metric.function(labels, p) for p in side])) for side in (champion, challenger))
-    resampled = bootstrap_differences(metric, labels, challenger, champion)
+    resampled = bootstrap_differences(metric, labels, challenger, champion, repeats=repeats)
     return {
         "gain": metric.gain(before, after),
         "sampling_error": float(resampled.std(ddof=1)),
@@ -195,14 +216,16 @@ def main() -> None:
     order = json.load(sys.stdin)
     locked = Path(order["locked"])
     facts = load_facts(locked)
-    metric = METRICS[facts.metric]
+    own, repeats = facts.own_metric, facts.repeats
+    metric = judge_metric(facts.metric, facts.kind, own, locked / METRIC_FILE)
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
     champion = [_load(path, len(labels)) for path in order["champion"]]
     answer = {
-        "score": _score(metric, labels, challenger[0], order["residuals"])
-        | {"seal": facts.seal, "warnings": _follows_decoy(locked, labels, challenger[0])},
-        "comparison": _compare(metric, labels, challenger, champion) if champion else None,
+        "score": _score(metric, labels, challenger[0], order["residuals"], repeats)
+        | {"seal": facts.seal, "own_better": own.better if own else None}
+        | {"warnings": _follows_decoy(locked, labels, challenger[0])},
+        "comparison": _compare(metric, labels, challenger, champion, repeats) if champion else None,
     }
     print(json.dumps(answer))
 

@@ -105,6 +105,53 @@ def search_split(
     return SearchSplit(rows[~in_validation], rows[in_validation])
 
 
+def cross_validation_parts(
+    crystals: Crystals,
+    rows: Sequence[int] | np.ndarray,
+    *,
+    n_parts: int,
+    repeats: int = 1,
+    seed: int = 0,
+    stratify_labels: np.ndarray | None = None,
+) -> np.ndarray:
+    """Cut rows into parts so that no reduced formula is in two, several times over.
+
+    Args:
+        crystals: The table that the rows point into.
+        rows: [n] rows to cut.
+        n_parts: Parts of each cut.
+        repeats: Cuts, each with a shuffle of its own.
+        seed: Of the shuffles.
+        stratify_labels: [n] classes of these rows, whose shares every part then keeps as far as formulas allow.
+
+    Returns:
+        [repeats, n] int64, the part of each row in each cut.
+
+    Raises:
+        DataError: There are fewer formulas than parts.
+    """
+    from sklearn.model_selection import KFold, StratifiedGroupKFold
+
+    rows = np.asarray(rows, dtype=np.int64)
+    _, group = np.unique(crystals.formula_keys()[rows], return_inverse=True)
+    n_groups = int(group.max()) + 1 if len(rows) else 0
+    if not 2 <= n_parts <= n_groups:
+        raise DataError(f"{n_groups} reduced formulas cannot be cut into {n_parts} parts; give 2 parts or more")
+    parts = np.zeros((repeats, len(rows)), dtype=np.int64)
+    for cut in range(repeats):
+        # A cut is stored with the run, so that another release's shuffle changes none that has scores.
+        if stratify_labels is not None:
+            folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed + cut)
+            for part, (_, judged) in enumerate(folds.split(np.zeros(len(rows)), stratify_labels, group)):
+                parts[cut, judged] = part
+            continue
+        for part, (_, judged) in enumerate(
+            KFold(n_parts, shuffle=True, random_state=seed + cut).split(np.zeros(n_groups))
+        ):
+            parts[cut, np.isin(group, judged)] = part
+    return parts
+
+
 def random_split(rows: Sequence[int] | np.ndarray, *, validation_fraction: float, seed: int) -> SearchSplit:
     """Split rows at random, for reporting beside `search_split`; formulas are on both sides.
 

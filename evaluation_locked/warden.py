@@ -2,7 +2,8 @@
 
 The order comes as one line of JSON on standard input, which then stays open as a lifeline: when it closes, whoever
 asked is gone or wants no more, and the trial ends. Events go to standard output, a line of JSON each. The warden holds
-the training labels until the clock starts. The labels that judge it never sees.
+the training labels until the clock starts. The labels that judge a training it never hands over, and without
+cross-validation never sees.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ import numpy as np
 from evaluation_locked import process_tree, sandbox
 from evaluation_locked.client import CHANNEL_VARIABLE
 from evaluation_locked.layers import ALL_LAYERS
-from evaluation_locked.prepare import TrialInput, load_trial_input
+from evaluation_locked.prepare import TrialInput
+from evaluation_locked.trainings import run_trainings
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
 
@@ -50,12 +52,25 @@ OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
 
-class Warden:
-    """Runs one trial; every attribute belongs to that trial."""
+class Lifeline:
+    """Standard input, which stays open for as long as somebody wants the trial."""
 
-    def __init__(self, order: TrialOrder, trial_input: TrialInput):
+    def __init__(self) -> None:
+        self.cut = threading.Event()
+        threading.Thread(target=self._hold, daemon=True).start()
+
+    def _hold(self) -> None:
+        sys.stdin.read()
+        self.cut.set()
+
+
+class Warden:
+    """Runs one training; every attribute belongs to that training."""
+
+    def __init__(self, order: TrialOrder, trial_input: TrialInput, lifeline: Lifeline):
         self.order = order
         self.input = trial_input
+        self.lifeline = lifeline
         self.ended: tuple[str, str] | None = None  # status and message of what ended the trial, first come
         self.deadline = float("inf")
         self.deadline_message = ""
@@ -67,8 +82,8 @@ class Warden:
         self.finished = threading.Event()
         self.lock = threading.Lock()
 
-    def run(self) -> TrialOutcome:
-        """Run the trial and return its outcome; no process of it is left when this returns."""
+    def run(self) -> tuple[TrialOutcome, np.ndarray | None]:
+        """Run it and return outcome and predictions, None where there are none; no process of it is left by then."""
         ours, theirs = socket.socketpair()
         log_read, log_write = os.pipe()
         child = subprocess.Popen(
@@ -85,23 +100,22 @@ class Warden:
         os.close(log_write)
         threads = [
             threading.Thread(target=target, args=arguments, daemon=True)
-            for target, arguments in ((self._keep_log, (log_read,)), (self._watch, ()), (self._hold_lifeline, ()))
+            for target, arguments in ((self._keep_log, (log_read,)), (self._watch, ()))
         ]
         for thread in threads:
             thread.start()
+        predictions = None
         try:
             assert child.stdin is not None
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write((json.dumps(self._child_order()) + "\n").encode())
-            predictions = self._speak(ours)
-            _save(self.order.folder / "predictions.npy", predictions)
-            self._end("finished", "predictions submitted")
+            answered = self._speak(ours)
+            if self._end("finished", "predictions submitted"):
+                predictions = answered
         except ChannelClosedError:
             self._end(*self._why_closed(child.pid))
         except WireError as error:
             self._end("invalid", f"{error}")
-        except OSError as error:
-            self._end("disk", f"the trial's predictions could not be stored ({error.strerror}): free disk space")
         finally:
             self.finished.set()
             ours.close()
@@ -111,7 +125,7 @@ class Warden:
             _remove(self.scratch)
         assert self.ended is not None
         status, message = self.ended
-        return TrialOutcome.model_validate(
+        outcome = TrialOutcome.model_validate(
             {
                 "status": status,
                 "message": message,
@@ -122,6 +136,7 @@ class Warden:
                 "layers": self.layers,
             }
         )
+        return outcome, predictions
 
     def _speak(self, channel: socket.socket) -> np.ndarray:
         """Hold the judge's end of the protocol; return predictions in the order of the rows that are judged."""
@@ -224,6 +239,8 @@ class Warden:
         for tick in itertools.count():
             if self.finished.wait(TICK_SECONDS):
                 return
+            if self.lifeline.cut.is_set():
+                self._stop("cancelled", "cancelled: whoever ran the trial stopped or is gone")
             if time.monotonic() > self.deadline:
                 self._stop("overtime", self.deadline_message)
             tree = process_tree.descendants(os.getpid())
@@ -250,7 +267,7 @@ class Warden:
     def _keep_log(self, read_end: int) -> None:
         """Copy what the trial prints to its log, up to the cap; more than that ends the trial."""
         cap = int(self.order.caps.log_mib * MIB)
-        with os.fdopen(read_end, "rb", buffering=0) as source, (self.order.folder / "train.log").open("wb") as log:
+        with os.fdopen(read_end, "rb", buffering=0) as source, (self.order.folder / "train.log").open("ab") as log:
             while chunk := source.read(65_536):
                 room = max(0, cap - self.log_bytes)
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the trial
@@ -259,11 +276,6 @@ class Warden:
                 self.log_bytes += len(chunk)
                 if self.log_bytes > cap:
                     self._stop("output", f"over {cap / MIB:g} MiB printed: print less (caps.log_mib)")
-
-    def _hold_lifeline(self) -> None:
-        sys.stdin.read()
-        if not self.finished.is_set():
-            self._stop("cancelled", "cancelled: whoever ran the trial stopped or is gone")
 
     def _stop(self, status: str, message: str) -> None:
         """End the trial from a watching thread; its silence then ends the protocol in the main one."""
@@ -319,16 +331,6 @@ class Warden:
         )
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    """Write an array so that a power cut leaves the whole of it or nothing under its name."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _folder_bytes(folder: Path) -> int:
     """Return what a folder takes of the disk, an empty file or folder counted as a block; of any depth."""
     total, todo = 0, [str(folder)]
@@ -380,7 +382,9 @@ def main() -> None:
         _say("refused", message=sandbox.NO_LAYER)
         return
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of the trial become ours, and end with it
-    outcome = Warden(order, load_trial_input(order.locked, smoke=order.smoke)).run()
+    (order.folder / "train.log").unlink(missing_ok=True)
+    lifeline = Lifeline()
+    outcome = run_trainings(order, lambda share, given: Warden(share, given, lifeline).run())
     _say("outcome", **outcome.model_dump(mode="json"))
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from evaluation_locked.keep_rule import NEAR_MISS_Z, Decision, decide
-from evaluation_locked.metrics import METRICS
 from evaluation_locked.noise import pooled_seed_noise
 from evaluation_locked.scorer import Comparison, Score, compare, score
 from graph.run_folder import RunError, RunFolder
@@ -150,9 +149,8 @@ def decide_again(
             and history.outcome(t.number) == "discarded"
             and (score := history.mean_score(t.number)) is not None
         ]
-        metric = METRICS[champion.score.metric] if champion.score is not None else None
-        if beaten and metric is not None:
-            best = (min if metric.better == "lower" else max)(beaten)[1]
+        if beaten and champion.score is not None:
+            best = (min if champion.score.better == "lower" else max)(beaten)[1]
             second, trainings = _measure(history, best, against.number, compare_trials)
             if second.kind != "discard":
                 reason = f"it lost to trial {trial.number}, whose gain was luck; now {second.reason} {trainings}"
@@ -166,8 +164,7 @@ def seed_noise(history: History) -> float:
     if champion is None or champion.score is None:
         return pooled_seed_noise(history.seed_noise_groups(), 0.0)
     typical = history.mean_score(champion.number) or 0.0
-    perfect = 0.0 if METRICS[champion.score.metric].better == "lower" else 1.0
-    return pooled_seed_noise(history.seed_noise_groups(), perfect - typical)
+    return pooled_seed_noise(history.seed_noise_groups(), champion.score.perfect - typical)
 
 
 def champion_against_seed(folder: RunFolder, history: History) -> Decision | None:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import tomli_w
 from pydantic import Field, ValidationError
 
+from evaluation_locked.seed_folder import copy_seed
 from evaluation_locked.task import Strict, TaskSpec, explain
 from memory.history import History
 from memory.journal import Journal
+from memory.techniques import load_playbook
 
 if TYPE_CHECKING:
     from memory.records import Idea
+    from memory.techniques import Technique
 
 VERSIONED = ("torch", "torch-geometric", "numpy", "langgraph", "chromadb", "pymatgen", "crystal-research-team")
 LOG_TAIL_LINES = 30
@@ -122,6 +125,14 @@ class RunFolder:
         """Return the train.py of trial `number`."""
         return (self.trial(number) / "train.py").read_text(encoding="utf-8")
 
+    def playbook(self, config: RunConfig) -> tuple[Technique, ...]:
+        """Return the playbook of the run's seed, without what its task leaves out.
+
+        Raises:
+            PlaybookError: An entry cannot be used.
+        """
+        return load_playbook(self.seed / "playbook", config.task.leave_out)
+
     def write_config(self, config: RunConfig) -> None:
         """Write `run.toml`; a resumed run reads nothing else from the command line's past."""
         write_atomically(self.config_file, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
@@ -145,7 +156,7 @@ class RunFolder:
 
 
 def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
-    """Make the folder of a new run and copy the seed folder into it, so that later edits of it change no run.
+    """Make the folder of a new run and copy the seed's files into it, so that later edits of them change no run.
 
     Raises:
         RunError: The name is taken or cannot be a folder's.
@@ -161,8 +172,7 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
         raise RunError(f"{folder.path} holds a journal without run.toml: restore run.toml, or choose another --name")
     shutil.rmtree(folder.seed, ignore_errors=True)
     folder.path.mkdir(parents=True, exist_ok=True)
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "__init__.py")
-    shutil.copytree(seed_folder, folder.seed, dirs_exist_ok=True, ignore=ignored)
+    copy_seed(seed_folder, folder.seed)
     folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
     return folder
 

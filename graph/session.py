@@ -15,7 +15,6 @@ from memory.history import History
 from memory.journal import Journal
 from memory.knowledge import Knowledge
 from memory.person import PersonLog
-from memory.techniques import load_playbook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +53,7 @@ def open_session(
     entries = journal.read()
     person = PersonLog(folder.person)
     person.read()  # a damaged log is told before anything is paid for
-    playbook = {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
+    playbook = {technique.id: technique for technique in folder.playbook(config)}
     brief = folder.seed / "brief.md"
     ideas = open_ideas(folder, config, entries)
     knowledge = Knowledge(

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation_locked.metrics import METRICS
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -44,8 +42,7 @@ def log_score(trial: TrialRecord) -> float | None:
     """Return minus the logarithm of a score's distance from a perfect one; larger is better, None without a score."""
     if trial.score is None:
         return None
-    perfect = 0.0 if METRICS[trial.score.metric].better == "lower" else 1.0
-    return -float(np.log(max(abs(perfect - trial.score.value), 1e-9)))
+    return -float(np.log(max(abs(trial.score.perfect - trial.score.value), 1e-9)))
 
 
 class Belief:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evaluation_locked.metrics import METRICS
 from memory.records import DecisionRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -183,11 +182,11 @@ class History:
         Raises:
             KeyError: A trial is not recorded.
         """
-        metrics = {score.metric for n in (before, after) if (score := self.trials[n].score) is not None}
+        scores = [score for n in (before, after) if (score := self.trials[n].score) is not None]
         earlier, later = self.mean_score(before), self.mean_score(after)
-        if earlier is None or later is None or len(metrics) != 1:
+        if earlier is None or later is None or len({score.metric for score in scores}) != 1:
             return None
-        return METRICS[metrics.pop()].gain(earlier, later)
+        return scores[0].gain(earlier, later)
 
     def lineage(self, number: int) -> list[int]:
         """Return the trials from the root to `number`, each the parent of the next.

@@ -16,6 +16,7 @@ from memory.edits import Edit, EditError, knobs, parse_edits, set_knob
 from memory.records import AXES, NetworkAxis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 EVIDENCE = {"++": 2, "+": 1, "0": 0, "?": -1}
@@ -107,14 +108,15 @@ class Technique(BaseModel):
         return added - {line.strip() for edit in self.edits for line in edit.search.split("\n")} <= {*lines, ""}
 
 
-def load_playbook(folder: Path) -> tuple[Technique, ...]:
+def load_playbook(folder: Path, leave_out: Sequence[str] = ()) -> tuple[Technique, ...]:
     """Read every `*.md` file of a playbook folder, in the order of their names.
 
     Args:
         folder: `<seed folder>/playbook`; an absent folder is an empty playbook, since a seed folder may have none.
+        leave_out: Ids and families of entries that are not wanted; what requires one of them is left out too.
 
     Raises:
-        PlaybookError: A file cannot be used, or an id in `conflicts` or `requires` is unknown.
+        PlaybookError: A file cannot be used, or an id in `conflicts`, `requires` or `leave_out` is unknown.
     """
     if not folder.is_dir():
         return ()
@@ -132,7 +134,27 @@ def load_playbook(folder: Path) -> tuple[Technique, ...]:
         for other in technique.conflicts:
             conflicts[technique.id].add(other)
             conflicts[other].add(technique.id)
-    return tuple(t.model_copy(update={"conflicts": tuple(sorted(conflicts[t.id]))}) for t in techniques.values())
+    wanted = _without(leave_out, techniques.values())
+    return tuple(
+        t.model_copy(update={"conflicts": tuple(sorted(conflicts[t.id] & wanted))})
+        for t in techniques.values()
+        if t.id in wanted
+    )
+
+
+def _without(leave_out: Sequence[str], techniques: Iterable[Technique]) -> set[str]:
+    """Return the ids that are left of the techniques."""
+    techniques = list(techniques)
+    names = {name for t in techniques for name in (t.id, t.family)}
+    if unknown := sorted(set(leave_out) - names):
+        families = ", ".join(sorted({t.family for t in techniques}))
+        raise PlaybookError(
+            f"leave_out names {unknown[0]!r}, which is no entry of the playbook and no family; its families: {families}"
+        )
+    dropped = {t.id for t in techniques if {t.id, t.family} & set(leave_out)}
+    while more := {t.id for t in techniques if t.id not in dropped and dropped & set(t.requires)}:
+        dropped |= more
+    return {t.id for t in techniques} - dropped
 
 
 def _load(path: Path) -> Technique:

@@ -169,7 +169,7 @@ class LiveDisplay(Display):
         if self.remark:
             parts.append(Text(plain(self.remark), style="dim", overflow="ellipsis", no_wrap=True))
         facts = self.facts
-        about = f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by" if facts else "preparing"
+        about = facts.rows_in_words() if facts else "preparing"
         title = f"[bold]{escape(self.config.name)}[/bold]  {escape(self.config.task.title)}"
         return Panel(Group(*parts), title=title, subtitle=f"[dim]{escape(self.config.task.source)}: {about}[/dim]")
 

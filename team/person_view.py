@@ -17,7 +17,6 @@ from memory.edits import EditError, apply_edits, knobs, parse_edits, set_knob
 from memory.history import History
 from memory.person import MAX_FILE_BYTES, OwnIdea, PersonError, PersonLog, plain
 from memory.records import AXES, NetworkAxis
-from memory.techniques import load_playbook
 from team.asking import show_question
 from team.offline.wishes import nearest_techniques, understand
 from team.summary import open_console
@@ -220,7 +219,7 @@ def _parent_source(folder: RunFolder, history: History, parent: int | None) -> s
 
 
 def _playbook(folder: RunFolder) -> dict[str, Technique]:
-    return {technique.id: technique for technique in load_playbook(folder.seed / "playbook")}
+    return {technique.id: technique for technique in folder.playbook(folder.read_config())}
 
 
 def _check_technique(name: str, playbook: dict[str, Technique], values: Knobs, given: Path | None) -> None:

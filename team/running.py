@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-import evaluation_locked
 from evaluation_locked import sandbox
 from evaluation_locked.dataset import DataError
 from evaluation_locked.prepare import load_facts, prepare
+from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.sources import load_source
 from evaluation_locked.task import TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
@@ -31,11 +32,12 @@ from team.pausing import unpause
 from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from graph.context import Event
     from memory.person import Answer, Question
+    from memory.techniques import Technique
     from team.casting import TeamOptions
     from team.display import Display
     from team.model.settings import TeamSettings
@@ -73,9 +75,9 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         SeedError, PlaybookError, DataError, CrystalError, RunError, SandboxError: Nothing was paid for yet.
         EmbedderError, IdeaMemoryError: The embedder or the shared memory cannot be used; there is no run yet.
     """
-    seed_folder = options.seed_folder or shipped_seed_folder()
+    seed_folder = find_seed(options.seed_folder or shipped_seed_folder())
     task = _resolve(load_task(seed_folder), options)
-    load_playbook(seed_folder / "playbook")  # a broken playbook is told before the run has a folder
+    load_seed_playbook(seed_folder, task.leave_out)  # a broken playbook is told before the run has a folder
     if options.sandboxed and not sandbox.landlock_abi():
         raise SandboxError(sandbox.NO_LAYER)
     settings = settle_team(options.team)
@@ -147,7 +149,18 @@ def find_run(runs: Path, name: str | None) -> RunFolder:
 
 def shipped_seed_folder() -> Path:
     """Return the seed folder that is installed beside the packages."""
-    return Path(evaluation_locked.__file__).resolve().parent.parent / "crystal_seed"
+    return SHIPPED
+
+
+def load_seed_playbook(seed_folder: Path, leave_out: Sequence[str]) -> tuple[Technique, ...]:
+    """Return the playbook of a seed folder, lent entries among them, without what its task leaves out.
+
+    Raises:
+        SeedError, PlaybookError: It cannot be used.
+    """
+    with tempfile.TemporaryDirectory() as whole:
+        copy_seed(seed_folder, Path(whole))
+        return load_playbook(Path(whole) / "playbook", leave_out)
 
 
 def cache_folder() -> Path:
@@ -239,7 +252,7 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
     try:
         display.say(f"reading {config.task.source}")
         dataset = load_source(config.task.source, config.task.target, cache_folder())
-        facts = prepare(config.task, dataset, folder.locked, config.limit)
+        facts = prepare(config.task, dataset, folder.locked, config.limit, folder.seed)
         if asked.is_set():
             raise KeyboardInterrupt
         join_memory(folder, config, facts)
@@ -252,10 +265,7 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    display.say(
-        f"{facts.n_train:,} crystals to train on, {facts.n_validation:,} to judge by, no formula on both sides; "
-        f"{facts.provenance}"
-    )
+    display.say(f"{facts.rows_in_words()}, no formula on both sides; {facts.provenance}")
 
 
 @contextlib.contextmanager

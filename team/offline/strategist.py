@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation_locked.keep_rule import MAX_REPLICATES
-from evaluation_locked.metrics import METRICS
 from evaluation_locked.noise import PRIOR_SEED_NOISE, pooled_seed_noise
 from graph.roles import RoleError
 from graph.state import Plan
@@ -317,8 +316,7 @@ def _seed_noise(history: History) -> float:
     champion = history.champion
     if champion is None or champion.score is None:
         return PRIOR_SEED_NOISE
-    perfect = 0.0 if METRICS[champion.score.metric].better == "lower" else 1.0
-    typical = abs(perfect - (history.mean_score(champion.number) or 0.0)) or 1.0
+    typical = abs(champion.score.perfect - (history.mean_score(champion.number) or 0.0)) or 1.0
     return pooled_seed_noise(history.seed_noise_groups(), typical) / typical
 
 

@@ -18,7 +18,7 @@ from evaluation_locked.prepare import load_facts
 from graph.run_folder import utc_now
 from memory.journal import Journal
 from memory.records import AXES
-from memory.techniques import PlaybookError, load_playbook
+from memory.techniques import PlaybookError
 from team.model.spend import read_spend
 from team.report import anatomy, ideas_map, noise, search_figures, standing
 from team.report.trials import trial_details, trial_rows
@@ -88,7 +88,7 @@ class Gatherer:
     def _techniques(self) -> list[Technique]:
         if self._playbook is None:
             try:
-                self._playbook = list(load_playbook(self.folder.seed / "playbook"))
+                self._playbook = list(self.folder.playbook(self.folder.read_config()))
             except PlaybookError:
                 self._playbook = []  # a run without one has no known techniques to show
         return self._playbook
