@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import graph_cli, memory_cli, page_cli, person_cli
+from team import graph_cli, memory_cli, page_cli, person_cli, seed_cli
 from team.options import (
     BaseUrlOption,
     JsonOption,
@@ -25,7 +25,7 @@ from team.options import (
     TeamFileOption,
 )
 
-SEED_HELP = "Seed folder: task.toml, train.py, brief.md, playbook/. The shipped one where it is left out."
+SEED_HELP = "Seed folder, or the name of a shipped one (`team seed`); that of the band gap where it is left out."
 
 app = typer.Typer(
     name="team",
@@ -39,17 +39,23 @@ app = typer.Typer(
 data_app = typer.Typer(cls=ListByDefault, help="Where crystals come from, and what is in a source.")
 app.add_typer(memory_cli.memory_app, name="memory")
 app.add_typer(data_app, name="data")
+app.add_typer(seed_cli.seed_app, name="seed")
 
 
 @app.command()
 def run(
     seed_folder: Annotated[Path | None, typer.Argument(help=SEED_HELP, show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run [default: the task and a number]")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="MatBench structure task to search on, such as matbench_phonons.")
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Crystals: tight-binding, matbench:TASK, cif:FOLDER, json:FILE or table:FILE."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Name of the property in the source.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help='Name of the property in the source, or a class: "gap_pbe == 0".')
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=100, help="Search on an even sample of this many crystals.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trainings to pay for, replicates among them.")] = 10,
     train_seconds: Annotated[float | None, typer.Option(min=1, max=1e7, help="Training budget of each trial.")] = None,
@@ -92,6 +98,7 @@ def run(
     options = RunOptions(
         seed_folder=seed_folder,
         name=name,
+        matbench_task=task,
         source=source,
         target=target,
         limit=limit,

@@ -52,6 +52,7 @@ class RunOptions:
 
     seed_folder: Path | None
     name: str | None
+    matbench_task: str | None
     source: str | None
     target: str | None
     limit: int | None
@@ -287,6 +288,10 @@ def _stop_on_interrupt(display: Display) -> Iterator[threading.Event]:
 
 
 def _resolve(task: TaskSpec, options: RunOptions) -> TaskSpec:
+    if options.matbench_task is not None:
+        from team.seeds.proposal import on_matbench
+
+        task = on_matbench(task, options.matbench_task)
     caps = task.caps
     if options.train_seconds is not None:
         caps = caps.model_copy(update={"train_seconds": options.train_seconds})

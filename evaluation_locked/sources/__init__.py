@@ -7,24 +7,32 @@ source needs (pymatgen, matbench) is imported when that source is read.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation_locked.dataset import CRYSTAL_ARRAYS, DataError, Dataset, load_table
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 KINDS = {
     "tight-binding": "the crystals that ship with the project",
     "matbench:TASK": "a structure task of MatBench, such as matbench:matbench_mp_gap",
-    "cif:FOLDER": "a folder of CIF files with id_prop.csv",
+    "cif:FOLDER": "a folder of CIF files with id_prop.csv, or cif:FOLDER/NAME.csv for another csv beside them",
     "json:FILE": "pymatgen Structures as JSON, as matminer writes them",
     "table:FILE": "a table file (.npz) of `team data import`",
 }
+_SIGNS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_COMPARISON = re.compile(rf"(?P<column>.*?\S)\s*(?P<sign>{'|'.join(_SIGNS)})\s*(?P<bound>[-+0-9.eE]+)")
 ATOM_PERCENTILES = (5, 25, 50, 75, 95, 99)
 
 
@@ -68,7 +76,8 @@ def load_source(spec: str, target_name: str, cache: Path | None = None, *, skip_
 
     Args:
         spec: One of `KINDS`; a path may be relative and may begin with `~`.
-        target_name: The property to predict: a column or array of the source, and its name in cached tables.
+        target_name: The property to predict: a column or array of the source, and its name in cached tables; or a
+            comparison such as `gap_pbe == 0`, which is the class 1 where it holds and 0 where not.
         cache: Folder for downloads and for tables of sources that are slow to read; None keeps nothing.
         skip_bad: Leave out rows that cannot be used, for `cif` and `json`; the provenance tells how many.
 
@@ -78,9 +87,15 @@ def load_source(spec: str, target_name: str, cache: Path | None = None, *, skip_
     """
     if target_name in (*CRYSTAL_ARRAYS, "file", ""):
         raise DataError(f"a property cannot be called {target_name!r} in a table file; set `target` to another name")
-    dataset = _reader_of(spec, target_name, cache, skip_bad)()
-    dataset.check()
-    return dataset
+    derived = _COMPARISON.fullmatch(target_name)
+    if derived is None:
+        dataset = _reader_of(spec, target_name, cache, skip_bad)()
+        dataset.check()
+        return dataset
+    column, sign, bound = derived["column"], derived["sign"], float(derived["bound"])
+    dataset = load_source(spec, column, cache, skip_bad=skip_bad)
+    classes = _SIGNS[sign](dataset.target, bound).astype(np.float64)
+    return replace(dataset, target=classes, provenance=f"1 where {column} {sign} {bound:g}, of {dataset.provenance}")
 
 
 def describe(dataset: Dataset) -> Summary:

@@ -25,6 +25,7 @@ from evaluation_locked.sources.table_cache import fingerprint, named, through_ca
 
 CSV_NAME = "id_prop.csv"
 _ABSENT = frozenset(("", "n/a", "na", "none", "null", "-", "--", "?"))
+_CLASSES = {"true": 1.0, "false": 0.0}
 _CONTRADICTIONS = ("Missing elements", "Incorrect stoichiometry")
 _INLINE_BELOW = 300  # a worker needs 2 s to import pymatgen, in which one core parses about this many CIFs
 
@@ -53,7 +54,7 @@ def load_cif_folder(
     or no header.
 
     Args:
-        folder: Holds `id_prop.csv` and the CIFs.
+        folder: Holds `id_prop.csv` and the CIFs; or the path of a csv of another name beside them.
         target_name: The property to predict.
         cache: Where the table is kept, so that the next call needs no parsing; it is read again only while names,
             sizes and times of all files are as they were.
@@ -64,10 +65,8 @@ def load_cif_folder(
         DataError: There is no folder, csv or property column, or rows cannot be used: a missing or unreadable CIF, a
             property that is no finite number, an id given twice, a partly occupied site, a cell without volume.
     """
-    csv_path = folder / CSV_NAME
-    if not csv_path.is_file():
-        found = "it has no such file" if folder.is_dir() else "there is no such folder"
-        raise DataError(f"no {CSV_NAME} in {folder}: {found}; give a folder with rows `id,value` and <id>.cif for each")
+    csv_path = csv_of(folder)
+    folder = csv_path.parent
     listing = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(folder) if _is_cif(e.name))
     rows = _rows_of(csv_path, target_name, {_id_of(name) for name, _, _ in listing})
     if not rows:
@@ -75,20 +74,52 @@ def load_cif_folder(
     content = hashlib.sha256(csv_path.read_bytes()).hexdigest()
     key = f"cif-{fingerprint(content, listing, target_name, skip_bad, with_space_group)}"
     dataset = through_cache(
-        cache, key, target_name, lambda: _parse(folder, rows, skip_bad=skip_bad, with_space_group=with_space_group)
+        cache, key, target_name, lambda: _parse(csv_path, rows, skip_bad=skip_bad, with_space_group=with_space_group)
     )
     n_unused = len(listing) - len({row.crystal_id for row in rows} & {_id_of(name) for name, _, _ in listing})
     provenance = (
-        f"{target_name} from {CSV_NAME} of the folder {folder.resolve().name}"
+        f"{target_name} from {csv_path.name} of the folder {folder.resolve().name}"
         f"{left_out_note(len(rows) - len(dataset), len(rows))}"
         f"{f'; {n_unused} CIFs have no row and were not used' if n_unused else ''}"
     )
     return named(dataset, folder.resolve().name, provenance)
 
 
-def _parse(folder: Path, rows: list[Row], *, skip_bad: bool, with_space_group: bool) -> Dataset:
+def csv_of(folder: Path) -> Path:
+    """Return the csv of a source: `id_prop.csv` of a folder, or the csv that was named.
+
+    Raises:
+        DataError: There is none.
+    """
+    csv_path = folder if folder.suffix == ".csv" and not folder.is_dir() else folder / CSV_NAME
+    if csv_path.is_file():
+        return csv_path
+    others = sorted(path.name for path in csv_path.parent.glob("*.csv"))
+    found = "it has no such file" if csv_path.parent.is_dir() else "there is no such folder"
+    if others:
+        found = f"it has {', '.join(others[:5])}, so name that: cif:{csv_path.parent / others[0]}"
+    raise DataError(
+        f"no {csv_path.name} in {csv_path.parent}: {found}; give a folder with rows `id,value` and <id>.cif for each"
+    )
+
+
+def property_columns(folder: Path) -> list[str]:
+    """Return the names of the properties in a source's csv; none where it has no header.
+
+    Raises:
+        DataError: There is no csv.
+    """
+    csv_path = csv_of(folder)
+    with csv_path.open(newline="", encoding="utf-8-sig") as file:
+        first = next((row for row in csv.reader(file) if any(cell.strip() for cell in row)), [""])
+    header = [cell.strip() for cell in first]
+    cif_ids = {_id_of(e.name) for e in os.scandir(csv_path.parent) if _is_cif(e.name)}
+    return header[1:] if _is_header(header, cif_ids) else []
+
+
+def _parse(csv_path: Path, rows: list[Row], *, skip_bad: bool, with_space_group: bool) -> Dataset:
     """Parse the CIFs of all rows and return them with their values."""
-    bad = BadRows(CSV_NAME)
+    folder, bad = csv_path.parent, BadRows(csv_path.name)
     cells, values = [], []
     parsed = map_over_cores(
         _parse_cif, [folder / f"{row.crystal_id}.cif" for row in rows], chunk=32, inline_below=_INLINE_BELOW
@@ -147,11 +178,15 @@ def _rows_of(csv_path: Path, target_name: str, cif_ids: set[str]) -> list[Row]:
     column = -1
     if lines:
         header = lines[0][1]
-        # A first row is a header if it names no crystal and its last column is a word; `nan` and `n/a` are bad values.
-        if _id_of(header[0]) not in cif_ids and not _is_float(header[-1]) and header[-1].lower() not in _ABSENT:
+        if _is_header(header, cif_ids):
             column = _property_column(header, target_name, csv_path)
             lines = lines[1:]
     return [Row(n, _id_of(c[0]), _cell_at(c, column)) for n, c in lines]
+
+
+def _is_header(cells: list[str], cif_ids: set[str]) -> bool:
+    """Say whether a first row names columns: its first names no crystal, its last is a word and no absent value."""
+    return _id_of(cells[0]) not in cif_ids and not _is_float(cells[-1]) and cells[-1].lower() not in _ABSENT
 
 
 def _property_column(header: list[str], target_name: str, csv_path: Path) -> int:
@@ -183,7 +218,9 @@ def _is_float(text: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """Return the finite number that a text holds, or None."""
+    """Return the finite number that a text holds, 1 and 0 for `true` and `false`, or None."""
+    if text.lower() in _CLASSES:
+        return _CLASSES[text.lower()]
     return float(text) if _is_float(text) and math.isfinite(float(text)) else None
 
 

@@ -117,6 +117,17 @@ def read_table(path: Path) -> Table:
     return Table(tuple(map(str, columns)), cells, [v if v else (None,) * len(columns) for v in values])
 
 
+def property_names(path: Path) -> list[str]:
+    """Return the names of the values beside the structures of a JSON file.
+
+    Raises:
+        DataError: The file is missing, or is not of a known form.
+    """
+    if not path.is_file():
+        raise DataError(f"no JSON file at {path}: give the path of {_FORMS}")
+    return list(read_table(path).columns)
+
+
 def to_dataset(table: Table, column: int, where: str, *, skip_bad: bool, with_space_group: bool) -> Dataset:
     """Return the usable rows with the values of one column.
 
