@@ -28,7 +28,11 @@ from evaluation_locked.scorer import ScoringError
 from evaluation_locked.task import Strict, TaskSpec
 
 # Tables that hold an official task: sha256 over labels and elements in official row order, see `fingerprint`.
-KNOWN_TABLES = {"b0f357e7d9be6a5ce75ba4745b4d981389e76050da0d9a23ae9fdd43f2a41328": "matbench_mp_gap"}
+KNOWN_TABLES = {
+    "b0f357e7d9be6a5ce75ba4745b4d981389e76050da0d9a23ae9fdd43f2a41328": "matbench_mp_gap",
+    # The same crystals; 1 where the gap is 0, by which MatBench stratifies the folds that its package ships.
+    "a0092152788318720b40fabdbf43f68de63aa6dafd1d238e034e522abdfb3dce": "matbench_mp_is_metal",
+}
 AGREEMENT = 1e-6  # how near our metric must come to the recorder's
 _RECORDER_NAMES = {"mae": "mae", "rmse": "rmse", "max_error": "max_error", "roc_auc": "rocauc", "f1": "f1"}
 
@@ -253,6 +257,11 @@ def _load(rows: Rows) -> tuple[Dataset, str]:
     from evaluation_locked.sources import load_source
     from evaluation_locked.sources.matbench_task import task_facts
 
+    if rows.spec.own_metric is not None:
+        raise NotOfficialError(
+            f"MatBench's recorder knows no metric {rows.spec.metric!r}, so it gives no official score; what a search "
+            "measured itself stands in `team status`"
+        )
     dataset = load_source(rows.spec.source, rows.spec.target, rows.cache)
     task = official_task(rows.spec.source, dataset, rows.known_tables)
     kind: Literal["classification", "regression"] = (

@@ -32,6 +32,7 @@ class Summary:
     """What a person wants to know of a run, in the unit of its metric where one is due.
 
     Attributes:
+        baselines: MatBench task whose published figures are shown where the source is that task.
         trained: Trials that were paid for; the sum of kept, discarded, near misses, replicates, crashed, set aside.
         outcomes: Trials by outcome.
         gain: Champion over seed, all replicates averaged; its interval holds crystal and seed noise.
@@ -52,6 +53,7 @@ class Summary:
     unit: str
     metric: str
     source: str
+    baselines: str
     provenance: str
     seal: str
     sealed: bool
@@ -114,6 +116,7 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         unit=config.task.unit if config.task.score_metric.has_unit else "",
         metric=config.task.metric,
         source=config.task.source,
+        baselines=config.task.baselines,
         provenance=facts.provenance if facts else "",
         seal=facts.seal if facts else "",
         sealed=all(trial.score.sealed for trial in trials if trial.score is not None),
@@ -273,7 +276,7 @@ def _read_spend(folder: RunFolder) -> dict[str, SpendTotals]:
 
 def _published(s: Summary) -> list[str]:
     """Return the published figures of the task, where the crystals are that task's."""
-    rows = load_baselines("matbench_mp_gap") if "matbench_mp_gap" in s.source else ()
+    rows = load_baselines(s.baselines) if s.baselines and s.baselines in s.source else ()
     wanted = [row for row in rows if row.official and not row.pretrained]
     if not wanted:
         return []
