@@ -222,7 +222,7 @@ class LiveDisplay(Display):
         caps = self.config.task.caps
         cap = {
             "featurising": caps.featurise_seconds,
-            "training": caps.train_seconds,
+            "training": caps.train_seconds / self.config.task.split.n_trainings,
             "predicting": caps.predict_seconds,
         }.get(self.phase)
         what = ROLES.get(self.node, "starting") + (f" [dim]({escape(self.player)})[/dim]" if self.player else "")

@@ -90,10 +90,11 @@ def on_matbench(spec: TaskSpec, task: str) -> TaskSpec:
     """
     from evaluation_locked.sources.matbench_task import task_facts
 
-    if spec.source == f"matbench:{task}":
-        return spec
+    changes = matbench_task(task)
+    if task in (spec.baselines, spec.source.partition(":")[2]):  # the seed is about this task: only its rows change
+        return spec.model_copy(update={name: changes[name] for name in ("source", "target")})
     split = suggest_split(task_facts(task).n_rows)
-    changes = matbench_task(task) | {"split": split, "own_metric": None, "set_aside_below": None}
+    changes |= {"split": split, "own_metric": None, "set_aside_below": None}
     return TaskSpec.model_validate(spec.model_dump() | changes)
 
 

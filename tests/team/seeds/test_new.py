@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import shutil
+import threading
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +20,7 @@ from pymatgen.io.cif import CifWriter
 from evaluation_locked import tight_binding
 from evaluation_locked.dataset import DataError, Dataset, save_table
 from evaluation_locked.seed_folder import SHIPPED, SeedError
+from evaluation_locked.sources.matbench_task import task_facts
 from evaluation_locked.task import load_task
 from memory.techniques import load_playbook
 from team.running import load_seed_playbook
@@ -22,10 +28,12 @@ from team.seeds.findings import look_at
 from team.seeds.proposal import matbench_task, on_matbench, suggest_caps, suggest_split
 from team.seeds.writing import Wishes, new_seed
 from tests.conftest import TINY_SEED
+from tests.evaluation_locked.sources.salts import split_form
+from tests.evaluation_locked.sources.test_matbench_task import QuietHandler
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Team = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -188,11 +196,44 @@ def test_caps_grow_with_the_data_and_shrink_on_a_gpu() -> None:
     assert many.featurise_seconds > 600
 
 
+@pytest.fixture
+def served_task(cifs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Serve the rock salts on this machine as the file of matbench_mp_is_metal."""
+    rows = [[Structure.from_file(path).as_dict(), path.stem.endswith("O")] for path in sorted(cifs.glob("*.cif"))]
+    packed = gzip.compress(json.dumps(split_form(["structure", "is_metal"], rows)).encode())
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "matbench_mp_is_metal.json.gz").write_bytes(packed)
+    task_facts("matbench_mp_is_metal")
+    from matbench.metadata import mbv01_metadata
+
+    facts = mbv01_metadata["matbench_mp_is_metal"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder))) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        monkeypatch.setitem(facts, "url", f"http://127.0.0.1:{http.server_port}/matbench_mp_is_metal.json.gz")
+        monkeypatch.setitem(facts, "hash", hashlib.sha256(packed).hexdigest())
+        monkeypatch.setitem(facts, "n_samples", len(rows))
+        monkeypatch.delenv("MATMINER_DATA", raising=False)
+        yield folder
+        http.shutdown()
+        thread.join()
+
+
+def test_a_matbench_task_is_downloaded_and_becomes_a_seed(served_task: Path, tmp_path: Path) -> None:
+    made = new_seed(tmp_path / "metals", Wishes("matbench_mp_is_metal"), cache=tmp_path / "cache", gpu=False)
+    assert (made.spec.kind, made.spec.metric, made.spec.target) == ("classification", "roc_auc", "is_metal")
+    assert made.findings.summary.target_mean == 0.25  # one anion of four
+    assert load_task(made.folder).source == "matbench:matbench_mp_is_metal"
+
+
 def test_a_matbench_task_turns_the_shipped_seed(team: Team) -> None:
     spec = on_matbench(load_task(SHIPPED), "matbench_phonons")
     assert (spec.source, spec.target, spec.metric) == ("matbench:matbench_phonons", "last_phdos_peak", "mae")
     assert spec.split.cross_validation == 5 and spec.set_aside_below is None and spec.check_batches
     assert on_matbench(load_task(SHIPPED), "matbench_mp_is_metal").metric == "roc_auc"
+    whole = on_matbench(load_task(SHIPPED), "matbench_mp_gap")
+    assert (whole.source, whole.set_aside_below) == ("matbench:matbench_mp_gap", load_task(SHIPPED).set_aside_below)
     assert matbench_task("matbench_log_gvrh")["unit"]
     done = team("run", "--task", "matbench_steels", check=False)
     assert done.returncode == 1 and "no crystal structure" in done.stderr
