@@ -1,13 +1,14 @@
 """Seed folders on the disk: where one is found, and which of its files another folder lends it.
 
 A seed folder holds `task.toml` and, of `train.py`, `brief.md`, `playbook/` and `metric.py`, what is its own. What it
-lacks comes from the folder that its `base` names: a shipped seed, or a path beside it. It reads no label and no
-task beyond that one key.
+lacks comes from the folder that its `base` names: a shipped seed, or a path beside it; of a brief likewise the
+sections, by their titles. It reads no label and no task beyond that one key.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -90,6 +91,21 @@ def copy_seed(folder: Path, target: Path) -> None:
     for lender in reversed(chain):
         ignored = shutil.ignore_patterns(*_NOT_COPIED, *([] if lender is folder else [METRIC_FILE]))
         shutil.copytree(lender, target, dirs_exist_ok=True, ignore=ignored)
+    if brief := _brief_of(chain):
+        (target / "brief.md").write_text(brief, encoding="utf-8")
+
+
+def _brief_of(chain: list[Path]) -> str:
+    """Return the brief of a seed: its own, then the sections that it lacks and a lender has."""
+    written: dict[str, str] = {}
+    for lender in chain:
+        if (lender / "brief.md").is_file():
+            text = (lender / "brief.md").read_text(encoding="utf-8")
+            head, *parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+            written.setdefault("", head)
+            for part in parts:
+                written.setdefault(part.partition("\n")[0].strip(), part)
+    return "\n".join(part.rstrip() + "\n" for part in written.values())
 
 
 def _base_of(folder: Path) -> str:

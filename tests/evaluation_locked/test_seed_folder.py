@@ -37,10 +37,17 @@ def test_what_a_folder_lacks_is_taken_and_what_it_has_is_its_own(mine: Path, tmp
     load_task(mine)
     assert seed_file(mine, "train.py") == mine / "../tiny" / "train.py"
     copy_seed(mine, tmp_path / "copy")
-    assert (tmp_path / "copy" / "brief.md").read_text() == "of mine\n"
+    assert (tmp_path / "copy" / "brief.md").read_text() == "of mine\n"  # the tiny seed has none to lend
     assert (tmp_path / "copy" / "train.py").read_text() == (TINY_SEED / "train.py").read_text()
     assert len(list((tmp_path / "copy" / "playbook").glob("*.md"))) == len(list((TINY_SEED / "playbook").glob("*.md")))
     assert 'name = "mine"' in (tmp_path / "copy" / "task.toml").read_text()
+
+
+def test_a_brief_takes_the_sections_that_it_lacks(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "brief.md").write_text("# Tiny\n\n## The task\ngaps\n\n## The file\nridge\n")
+    (mine / "brief.md").write_text("# Mine\n\n## The task\nmoduli\n")
+    copy_seed(mine, tmp_path / "copy")
+    assert (tmp_path / "copy" / "brief.md").read_text() == "# Mine\n\n## The task\nmoduli\n\n## The file\nridge\n"
 
 
 def test_a_copy_of_the_first_shipped_seed_holds_no_other_seed(tmp_path: Path) -> None:
