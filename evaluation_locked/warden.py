@@ -296,16 +296,21 @@ class Warden:
         threads = str(self.order.n_threads)
         home = str(self.scratch)
         passed = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
-        return {name: os.environ[name] for name in passed if name in os.environ} | {
-            CHANNEL_VARIABLE: str(channel),
-            "HOME": home,
-            "TMPDIR": home,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-        }
+        given = {} if self.order.device is None else {"CUDA_VISIBLE_DEVICES": self.order.device}
+        return (
+            {name: os.environ[name] for name in passed if name in os.environ}
+            | given
+            | {
+                CHANNEL_VARIABLE: str(channel),
+                "HOME": home,
+                "TMPDIR": home,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONHASHSEED": "0",
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+            }
+        )
 
     def _child_order(self) -> dict[str, Any]:
         caps = self.order.caps

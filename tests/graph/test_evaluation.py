@@ -25,7 +25,8 @@ from evaluation_locked.official import (
 from evaluation_locked.prepare import load_facts, prepare
 from evaluation_locked.sources.matbench_task import official_splits
 from evaluation_locked.task import load_task
-from graph.evaluation import evaluate, looks_of, verify_official
+from graph.evaluation import bench_of, evaluate, looks_of, verify_official
+from graph.recipe import recipe_of
 from graph.run_folder import RunConfig, RunError, RunFolder
 from memory.records import Idea
 from tests.conftest import TINY_SEED, team_command
@@ -56,7 +57,9 @@ class Made:
         (place / "train.py").write_text(textwrap.dedent(source))
 
     def evaluate(self, number: int = 0, fold: int = 1, **options: object) -> object:
-        return evaluate(self.folder, self.config, number, fold, known_tables=self.known, **options)  # type: ignore[arg-type]
+        recipe = recipe_of(self.folder, number)
+        bench = bench_of(self.folder, self.config, recipe, known_tables=self.known)
+        return evaluate(bench, recipe, fold, **options)  # type: ignore[arg-type]
 
     def differences(self) -> list[tuple[int | None, str, str]]:
         return list(verify_official(self.folder, self.config, None, self.known))
@@ -203,11 +206,18 @@ def test_the_mean_predictor_claims_the_dummys_figure_on_the_real_task(tmp_path: 
         team_command("run", seed, "--runs", tmp_path, "--name", "real", *options), check=True, capture_output=True
     )
     claim = team_command("evaluate", "real", "--runs", tmp_path, "--fold", 0, "--json")
-    score = json.loads(subprocess.run(claim, check=True, capture_output=True, text=True).stdout)
+    told = json.loads(subprocess.run(claim, check=True, capture_output=True, text=True).stdout)
+    (score,) = told["folds"]
     assert score["task"] == "matbench_mp_gap"
     assert (score["n_train"], score["n_test"]) == (84_890, 21_223)
     assert score["value"] == pytest.approx(1.327, abs=0.02)  # the leaderboard's Dummy has 1.3272 over five folds
-    assert (score["looks"], score["new_look"]) == (1, True)
+    parts = {part["name"]: part for part in score["parts"]}
+    assert parts["metals"]["n"] + parts["non-metals"]["n"] == score["n_test"]
+    mean = parts["metals"]["value"]  # of rows that are 0 the mean predictor misses by the mean itself
+    assert mean == pytest.approx(1.215, abs=0.01)
+    assert parts["formula trained on"]["n"] == pytest.approx(0.3 * score["n_test"], rel=0.15)
+    assert (told["looks"], told["new_looks"], told["submission"]) == (1, 1, None)
     text = subprocess.run(claim[:-1], check=True, capture_output=True, text=True).stdout
     assert "1 look at fold 0 by this run, shown again" in text
-    assert "coGN 0.1532" in text
+    assert "coGN" in text and "0.1532" in text
+    assert "folds 1, 2, 3, 4 of 5 without a score" in text
