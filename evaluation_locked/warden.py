@@ -13,6 +13,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,19 +23,19 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation_locked import process_tree, sandbox
-from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.client import CHANNEL_VARIABLE, KEPT
 from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput, load_trial_input
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 GIB, MIB = 1 << 30, 1 << 20
 OVERRUN_SECONDS = 0.5  # a last step may end this much after the budget, or 1 % of it, whichever is more
@@ -46,6 +47,8 @@ LARGEST_PREDICTION = 1e100
 TASKS_PER_PROCESS = 8  # threads count as tasks
 SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
 BLOCK_BYTES = 4096
+KEPT_BYTES = 1 << 30  # of all arrays that a file hands back
+KEPT_NAME = re.compile(r"kept\.[\w.\-]{1,200}")
 OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -130,19 +133,22 @@ class Warden:
             "seed": self.order.seed,
             "n_threads": self.order.n_threads,
             "train_seconds": caps.train_seconds,
+            "keeps": self.order.keeps,
         }
+        opening = given.train.arrays() | _load_kept(self.order.kept)
         with self._phase("featurise", "starting", caps.featurise_seconds):
             self.layers = tuple(str(layer) for layer in self._expect(channel, "ready").facts["layers"])
             _say("phase", phase="featurising")
-            send(channel, Message("task", facts, given.train.arrays()))
-            self._expect(channel, "start")
-        overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
-        with self._phase("train", "training", caps.train_seconds + overrun):
-            labels = given.train_labels
-            if self.order.permute_labels:
-                labels = np.random.default_rng().permutation(labels)
-            send(channel, Message("labels", arrays={"labels": labels}))
-            finish = self._expect(channel, "finish")
+            send(channel, Message("task", facts, opening))
+            finish = self._expect(channel, "start" if self.order.kept is None else "finish")
+        if self.order.kept is None:
+            overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
+            with self._phase("train", "training", caps.train_seconds + overrun):
+                labels = given.train_labels
+                if self.order.permute_labels:
+                    labels = np.random.default_rng().permutation(labels)
+                send(channel, Message("labels", arrays={"labels": labels}))
+                finish = self._expect(channel, "finish")
         if self.order.check_batches and finish.facts.get("again") is not True:
             raise WireError("this task asks for predictions in several batches: end with task.predict(function)")
         with self._phase("predict", "predicting", caps.predict_seconds):
@@ -158,15 +164,29 @@ class Warden:
     def _ask(self, channel: socket.socket, rows: np.ndarray) -> np.ndarray:
         """Return the predictions of the crystals `rows` in an array of all rows, NaN where it was not asked."""
         send(channel, Message("crystals", arrays=self.input.predict.select(rows).arrays()))
-        submitted = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64).arrays.get("predictions")
+        room = KEPT_BYTES if self.order.keeps else 0
+        arrays = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64 + room).arrays
+        submitted = arrays.get("predictions")
         fits = submitted is not None and submitted.shape == (len(rows),)
         # A prediction near the largest number is finite, and its error is not.
         if submitted is None or not fits or not (np.abs(submitted) < LARGEST_PREDICTION).all():
             found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
             raise WireError(f"predictions for {len(rows)} crystals are due, finite, one each; found {found}")
+        if self.order.keeps:
+            self._store_kept(arrays)
         predictions = np.full(len(self.input.predict), np.nan)
         predictions[rows] = submitted
         return predictions
+
+    def _store_kept(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store what the file hands back: plain numbers under plain names, which nobody but the file itself reads."""
+        kept = {name: array for name, array in arrays.items() if name != "predictions"}
+        if strange := [name for name in kept if not KEPT_NAME.fullmatch(name)]:
+            raise WireError(
+                f"an array to keep is called {strange[0][:80]!r}; letters, digits, '.', '_' and '-' are due"
+            )
+        if kept:
+            _save_as(self.order.folder / "kept.npz", lambda file: np.savez(file, **kept))  # type: ignore[arg-type]
 
     def _check_batches(self, channel: socket.socket, predictions: np.ndarray, rng: np.random.Generator) -> None:
         """Ask for some predictions again in other company: the lowest quarter, unlike the whole, and a handful.
@@ -325,13 +345,24 @@ class Warden:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    """Write an array so that a power cut leaves the whole of it or nothing under its name."""
+    _save_as(path, lambda file: np.save(file, array))
+
+
+def _save_as(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a file so that a power cut leaves the whole of it or nothing under its name."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.save(file, array)
+        write(file)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _load_kept(path: Path | None) -> dict[str, np.ndarray]:
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name.startswith(KEPT)}
 
 
 def _folder_bytes(folder: Path) -> int:

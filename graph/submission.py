@@ -99,7 +99,7 @@ def write_submission(
     looks = max(score.look.number for score in scores)
     notes = (
         f"{recipe.name} of a search by crystal-research-team {versions().get('crystal-research-team', '')}, chosen on "
-        f"rows that are in no test fold of fold {bench.spec.split.fold}; {seconds:g} s of training on each fold"
+        f"rows that are training rows of fold {bench.spec.split.fold}; {seconds:g} s of training on each fold"
         f"{' in all' if not recipe.single else ''}, seed {seed}; {looks} looks at official test folds were taken."
     )
     about: dict[str, Any] = {"algorithm": name, "algorithm_long": recipe.name, "notes": notes, "authors": authors}

@@ -12,6 +12,7 @@ from team.completion import complete_trial
 from team.options import JsonOption, RunArgument, RunsOption
 
 if TYPE_CHECKING:
+    from evaluation_locked.ensemble import Rule
     from evaluation_locked.official import OwnFolds
 
 
@@ -20,6 +21,13 @@ class FoldKind(StrEnum):
 
     KFOLD = "kfold"
     GROUPED = "grouped"
+
+
+class Combination(StrEnum):
+    """How predictions are combined."""
+
+    MEDIAN = "median"
+    MEAN = "mean"
 
 
 TrialOption = Annotated[
@@ -62,7 +70,37 @@ def evaluate(
     raise typer.Exit(print_evaluation(find_run(runs, name), wish, as_json=as_json))
 
 
+def ensemble(
+    name: RunArgument = None,
+    size: Annotated[int, typer.Option(min=2, max=20, help="Most members.")] = 5,
+    combine: Annotated[
+        Combination | None, typer.Option(help="How predictions are combined [default: median for MAE, else mean]")
+    ] = None,
+    penalty: Annotated[
+        float | None, typer.Option(min=0, help="Cost of full crowding, as a share of the best score [default: 0.02]")
+    ] = None,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Let a training be taken again, for more weight.")] = False,
+    equal_budget: Annotated[
+        bool,
+        typer.Option("--equal-budget", help="Also train what the same budget buys of the champion, and compare."),
+    ] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Choose trials whose predictions are better together, and say what that is worth on rows that did not choose.
+
+    Nothing is trained without --equal-budget. What is chosen is kept as the run's ensemble, for other commands.
+    """
+    from team.ensemble_view import print_ensemble
+    from team.running import find_run
+
+    rule: Rule | None = combine.value if combine is not None else None  # type: ignore[assignment]
+    folder = find_run(runs, name)
+    code = print_ensemble(folder, size, rule, penalty, repeats=repeats, equal_budget=equal_budget, as_json=as_json)
+    raise typer.Exit(code)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the `team` command."""
-    for command in (evaluate,):
+    for command in (evaluate, ensemble):
         app.command()(command)
