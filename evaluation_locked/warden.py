@@ -13,7 +13,6 @@ import errno
 import itertools
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -23,19 +22,20 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation_locked import process_tree, sandbox
-from evaluation_locked.client import CHANNEL_VARIABLE, KEPT
+from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.kept import KEPT_BYTES, load_kept, store_kept
 from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput, load_trial_input
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
 GIB, MIB = 1 << 30, 1 << 20
 OVERRUN_SECONDS = 0.5  # a last step may end this much after the budget, or 1 % of it, whichever is more
@@ -47,8 +47,6 @@ LARGEST_PREDICTION = 1e100
 TASKS_PER_PROCESS = 8  # threads count as tasks
 SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
 BLOCK_BYTES = 4096
-KEPT_BYTES = 1 << 30  # of all arrays that a file hands back
-KEPT_NAME = re.compile(r"kept\.[\w.\-]{1,200}")
 OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -135,7 +133,7 @@ class Warden:
             "train_seconds": caps.train_seconds,
             "keeps": self.order.keeps,
         }
-        opening = given.train.arrays() | _load_kept(self.order.kept)
+        opening = given.train.arrays() | load_kept(self.order.kept)
         with self._phase("featurise", "starting", caps.featurise_seconds):
             self.layers = tuple(str(layer) for layer in self._expect(channel, "ready").facts["layers"])
             _say("phase", phase="featurising")
@@ -173,20 +171,10 @@ class Warden:
             found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
             raise WireError(f"predictions for {len(rows)} crystals are due, finite, one each; found {found}")
         if self.order.keeps:
-            self._store_kept(arrays)
+            store_kept(arrays, self.order.folder)
         predictions = np.full(len(self.input.predict), np.nan)
         predictions[rows] = submitted
         return predictions
-
-    def _store_kept(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store what the file hands back: plain numbers under plain names, which nobody but the file itself reads."""
-        kept = {name: array for name, array in arrays.items() if name != "predictions"}
-        if strange := [name for name in kept if not KEPT_NAME.fullmatch(name)]:
-            raise WireError(
-                f"an array to keep is called {strange[0][:80]!r}; letters, digits, '.', '_' and '-' are due"
-            )
-        if kept:
-            _save_as(self.order.folder / "kept.npz", lambda file: np.savez(file, **kept))  # type: ignore[arg-type]
 
     def _check_batches(self, channel: socket.socket, predictions: np.ndarray, rng: np.random.Generator) -> None:
         """Ask for some predictions again in other company: the lowest quarter, unlike the whole, and a handful.
@@ -345,24 +333,13 @@ class Warden:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    _save_as(path, lambda file: np.save(file, array))
-
-
-def _save_as(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file so that a power cut leaves the whole of it or nothing under its name."""
+    """Write an array so that a power cut leaves the whole of it or nothing under its name."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        write(file)
+        np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def _load_kept(path: Path | None) -> dict[str, np.ndarray]:
-    if path is None:
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name.startswith(KEPT)}
 
 
 def _folder_bytes(folder: Path) -> int:

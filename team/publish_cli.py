@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from team.completion import complete_trial
-from team.options import JsonOption, RunArgument, RunsOption
+from team.options import JsonOption, NamedRun, RunArgument, RunsOption
 
 if TYPE_CHECKING:
     from evaluation_locked.ensemble import Rule
@@ -100,7 +100,54 @@ def ensemble(
     raise typer.Exit(code)
 
 
+def predict(
+    name: NamedRun,
+    structures: Annotated[
+        list[Path], typer.Argument(metavar="STRUCTURES...", help="CIF, POSCAR or JSON files, or folders of them.")
+    ],
+    trial: TrialOption = None,
+    ensemble: EnsembleOption = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each file; their spread is shown.")] = 3,
+    train_seconds: SecondsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write a .csv or .json file in place of standard output.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Predict structures of your own with the champion, a trial or the ensemble; a table comes out.
+
+    The file is trained on all crystals that the search could use, in the sandbox. A file that keeps what it learned is
+    trained once; of others, predictions are kept by the content of what was asked.
+    """
+    from team.predict_view import print_predictions, recipe_for
+    from team.running import find_run
+
+    folder = find_run(runs, name)
+    recipe = recipe_for(folder, trial, ensemble=ensemble)
+    code = print_predictions(folder, recipe, structures, seeds, train_seconds, out, skip_bad=skip_bad, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def export(
+    name: NamedRun,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="To write; absent or empty.")],
+    trial: TrialOption = None,
+    ensemble: EnsembleOption = False,
+    seeds: Annotated[int, typer.Option(min=0, help="Trainings whose weights go with it; 0 trains nothing.")] = 1,
+    train_seconds: SecondsOption = None,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a trial's file, its weights where it keeps any, and a model card: data, budget, seal, scores, limits."""
+    from team.predict_view import print_export, recipe_for
+    from team.running import find_run
+
+    run = find_run(runs, name)
+    recipe = recipe_for(run, trial, ensemble=ensemble)
+    raise typer.Exit(print_export(run, recipe, folder, seeds, train_seconds, as_json=as_json))
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the `team` command."""
-    for command in (evaluate, ensemble):
+    for command in (evaluate, ensemble, predict, export):
         app.command()(command)
