@@ -84,8 +84,8 @@ def card(facts: dict[str, Any]) -> str:
     """Return the model card as Markdown."""
     unit = f" {facts['unit']}" if facts["unit"] else ""
     scores = [
-        f"- search-validation {facts['metric']} of trial {trial}: {value:.4f}{unit} on {facts['n_validation']:,} crystals"
-        f" that chose it; not an official score"
+        f"- search-validation {facts['metric']} of trial {trial}: {value:.4f}{unit} on {facts['n_validation']:,} "
+        "crystals that chose it; not an official score"
         for trial, value in facts["search_scores"].items()
         if value is not None
     ]

@@ -62,7 +62,7 @@ def print_predictions(
     predictors = predictors_of(folder, config, recipe, n_seeds, train_seconds)
     due = [one for members in predictors for one in members if not one.has_answer(crystals)]
     if due:
-        _note(f"{recipe.name}: {len(due)} x {due[0].caps.train_seconds:g} s of training; what is kept serves next time")
+        _note(f"{recipe.name}: {len(due)} x {due[0].caps.train_seconds:g} s of training on all crystals of the search")
     answers = predict(predictors, recipe, crystals, lambda what, phase: _note(f"  {what} {phase}"))
     rows = table_of(names, crystals, answers, search_crystals(folder.locked))
     for reason in left_out:

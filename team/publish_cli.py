@@ -147,7 +147,31 @@ def export(
     raise typer.Exit(print_export(run, recipe, folder, seeds, train_seconds, as_json=as_json))
 
 
+def compare(
+    name: NamedRun,
+    published: Annotated[
+        list[Path],
+        typer.Option(help="MatBench's results.json.gz, a CSV (id,prediction) or a .npz by model; may be given again."),
+    ],
+    trial: TrialOption = None,
+    ensemble: EnsembleOption = False,
+    search_rows: Annotated[
+        bool, typer.Option("--search-rows", help="On the search-validation rows, also where folds were evaluated.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Set our predictions beside published ones: paired differences and correlation of errors, on matching rows."""
+    from team.compare_view import print_comparison
+    from team.predict_view import recipe_for
+    from team.running import find_run
+
+    folder = find_run(runs, name)
+    recipe = recipe_for(folder, trial, ensemble=ensemble)
+    raise typer.Exit(print_comparison(folder, recipe, published, search_rows=search_rows, as_json=as_json))
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the `team` command."""
-    for command in (evaluate, ensemble, predict, export):
+    for command in (evaluate, ensemble, predict, export, compare):
         app.command()(command)
