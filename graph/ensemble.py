@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluation_locked.ensemble import Chosen, Order, Rule, choose
 from evaluation_locked.metrics import METRICS
+from evaluation_locked.official import predictions_sha
 from evaluation_locked.trial import TrialOrder, run_trial
 from graph.recipe import SEED_STEP, Member, Recipe, write_ensemble
 from graph.run_folder import RunError, code_sha, last_words, write_atomically
@@ -92,7 +93,7 @@ def choose_ensemble(
     order = Order(
         locked=str(folder.locked),
         metric=config.task.metric,
-        predictions=tuple((n, str(folder.trial(n) / "predictions.npy")) for n in numbers),
+        predictions=tuple((n, str(_predictions(folder, history, n))) for n in numbers),
         champion=champion.number,
         crowding=_crowding(folder, numbers),
         size=size,
@@ -131,6 +132,13 @@ def _candidates(folder: RunFolder, history: History) -> list[int]:
     return [*first, *(n for n in best if n not in first)][:MAX_CANDIDATES]
 
 
+def _predictions(folder: RunFolder, history: History, number: int) -> Path:
+    path, score = folder.trial(number) / "predictions.npy", history.trials[number].score
+    if score is not None and predictions_sha(path) != score.predictions_sha:
+        raise RunError(f"{path} is not what was scored: restore it (`team verify {folder.name}` names what differs)")
+    return path
+
+
 def _crowding(folder: RunFolder, numbers: list[int]) -> tuple[tuple[float, ...], ...]:
     residuals = {n: np.load(folder.trial(n) / "residuals.npy", allow_pickle=False) for n in numbers}
     floor = BehaviourIndex(residuals.items()).floor
@@ -145,7 +153,7 @@ def _replicates(folder: RunFolder, history: History, champion: int) -> tuple[tup
     numbers = history.replicates_of(champion)
     if len(numbers) < 2:
         return ()
-    paths = tuple(str(folder.trial(n) / "predictions.npy") for n in numbers)
+    paths = tuple(str(_predictions(folder, history, n)) for n in numbers)
     return ((f"the champion's {len(numbers)} trainings of this run, combined alike", paths),)
 
 
