@@ -175,6 +175,7 @@ def test_two_evaluations_at_once_are_refused(made: Made) -> None:
     running.close()
 
 
+@pytest.mark.slow
 def test_a_submission_is_made_again_from_its_folder_alone(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
