@@ -10,6 +10,13 @@ Where a task does not ask for predictions in several batches, the last line may 
     crystals = task.finish_training()   # the crystals to predict, shuffled, without ids or labels
     task.submit(predictions)
 
+A file that can hand back what it learned is used for predicting without being trained again:
+
+    if task.kept is None: ...           # train as above, then
+        task.keep({"weight": array})    # numpy arrays by name; without effect in a search
+    else: ...                           # take them back; there are no labels, and no training
+    task.predict(function)
+
 This end keeps no rule: the judge on the other end of the socket does, with its own clock. It imports numpy alone.
 """
 
@@ -27,10 +34,12 @@ from evaluation_locked.crystals import Crystals
 from evaluation_locked.wire import Message, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 CHANNEL_VARIABLE = "TEAM_TASK_FD"
 MAX_BYTES_FROM_JUDGE = 1 << 40
+KEPT = "kept."  # before the name of an array that is handed back
+MAX_KEPT_ARRAYS = 300  # so that their names fit the header of a message
 
 
 class ProtocolError(RuntimeError):
@@ -50,6 +59,7 @@ class TaskFacts:
         seed: The random seed of this trial; the judge chooses it, so that none is picked by luck.
         n_threads: CPU threads that the trial may use.
         train_seconds: The training budget.
+        keeps: Whether `Task.keep` has an effect.
     """
 
     name: str
@@ -60,13 +70,24 @@ class TaskFacts:
     seed: int
     n_threads: int
     train_seconds: float
+    keeps: bool = False
 
 
 class Task:
-    """The trial's end of the protocol; made by `Task.open()`."""
+    """The trial's end of the protocol; made by `Task.open()`.
 
-    def __init__(self, channel: socket.socket, facts: TaskFacts, crystals: Crystals):
+    Attributes:
+        facts: What is told beside the crystals.
+        crystals: To train on, without labels; a few of them where there is nothing to train.
+        kept: What an earlier training of this file kept, None where it is to be trained.
+    """
+
+    def __init__(
+        self, channel: socket.socket, facts: TaskFacts, crystals: Crystals, kept: dict[str, np.ndarray] | None = None
+    ):
         self._channel = channel
+        self._to_keep: dict[str, np.ndarray] = {}
+        self.kept = kept
         self._started: float | None = None
         self._to_predict: int | None = None
         self.facts = facts
@@ -84,7 +105,8 @@ class Task:
             raise ProtocolError("train.py runs inside a trial only, and `team run` starts those")
         channel = socket.socket(fileno=int(number))
         opening = receive(channel, MAX_BYTES_FROM_JUDGE)
-        return cls(channel, TaskFacts(**opening.facts), Crystals.from_arrays(opening.arrays))
+        kept = {name.removeprefix(KEPT): a for name, a in opening.arrays.items() if name.startswith(KEPT)}
+        return cls(channel, TaskFacts(**opening.facts), Crystals.from_arrays(opening.arrays), kept or None)
 
     def start_training(self) -> np.ndarray:
         """Return the labels of `crystals`, [n] float64, and start the clock.
@@ -112,6 +134,23 @@ class Task:
     def progress(self) -> float:
         """Return the share of the training budget that is used, from 0 to 1; a schedule follows it, not steps."""
         return min(1.0, max(0.0, 1.0 - self.seconds_left() / self.facts.train_seconds))
+
+    def keep(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Hand in what was learned, to be given back as `kept` when new crystals are to be predicted.
+
+        Call it after training, before `predict()` or `submit()`. In a search it does nothing.
+
+        Args:
+            arrays: Numbers by name, such as the weights of a network; float64, float32, int64, int32, int16 or uint8.
+
+        Raises:
+            ProtocolError: There are too many arrays.
+        """
+        if not self.facts.keeps:
+            return
+        if len(arrays) > MAX_KEPT_ARRAYS:
+            raise ProtocolError(f"{len(arrays)} arrays to keep; {MAX_KEPT_ARRAYS} are allowed: join some")
+        self._to_keep = {KEPT + name: np.asarray(array) for name, array in arrays.items()}
 
     def predict(self, function: Callable[[Crystals], np.ndarray]) -> None:
         """Stop the clock, and hand in what `function` says of each batch of crystals that the judge sends.
@@ -149,7 +188,7 @@ class Task:
         self._submit(predictions)
 
     def _finish(self, *, again: bool) -> Crystals:
-        if self._started is None or self._to_predict is not None:
+        if (self._started is None and self.kept is None) or self._to_predict is not None:
             raise ProtocolError("training is finished once, after start_training()")
         send(self._channel, Message("finish", {"again": again}))
         return self._take_crystals(receive(self._channel, MAX_BYTES_FROM_JUDGE))
@@ -166,7 +205,8 @@ class Task:
             raise ProtocolError(
                 f"{bad.sum()} of {len(predictions)} predictions are not finite, the first is row {first}"
             )
-        send(self._channel, Message("submit", arrays={"predictions": predictions}))
+        send(self._channel, Message("submit", arrays={"predictions": predictions} | self._to_keep))
+        self._to_keep = {}
         answer = receive(self._channel, MAX_BYTES_FROM_JUDGE)  # more crystals, or the judge's word that it has all
         if answer.kind == "crystals":
             return self._take_crystals(answer)

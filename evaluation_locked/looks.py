@@ -33,11 +33,12 @@ class Subject(Strict):
     Attributes:
         task: MatBench's name of the task.
         fold: Official fold whose test rows judge.
-        trial: Trial of the run whose file was trained.
-        code_sha: sha256 of that file.
+        trial: Trial of the run whose file was trained; of an ensemble that of its first member.
+        code_sha: sha256 of that file; of an ensemble that of its recipe.
         seed: Random seed of the training.
-        train_seconds: Its budget.
+        train_seconds: Its budget; of an ensemble the sum.
         predictions_sha: sha256 of the predictions.
+        members: Trials whose trainings were combined; empty where there was one training.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Subject(Strict):
     seed: int
     train_seconds: float
     predictions_sha: str
+    members: tuple[int, ...] = ()
 
 
 class Look(Strict):

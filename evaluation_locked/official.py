@@ -1,28 +1,27 @@
-"""Official claims: MatBench's own folds and recorder, for a file that a search has chosen.
+"""Claims: MatBench's own folds and recorder, for a file that a search has chosen, or folds of our own.
 
 It owns which sources are an official task, the rows of a fold, and the score on its test rows. Both steps that open
 labels run in a process of their own, one before the trial and one after it is gone, so that no process that lives
 beside a trial holds a label that judges. The second step counts the look (`evaluation_locked.looks`) before it opens
-them. It trains nothing, and decides nothing.
+them. A source that is no official task may be scored on folds of our own, which are never called official. It trains
+nothing, and decides nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from evaluation_locked.breakdown import Part, split_score
 from evaluation_locked.dataset import DataError, Dataset
 from evaluation_locked.layers import seals
 from evaluation_locked.looks import Look, Subject, count_look
 from evaluation_locked.metrics import METRICS
 from evaluation_locked.noise import bootstrap_differences, interval
+from evaluation_locked.own_process import answer, ask
 from evaluation_locked.prepare import TaskFacts, judge_digest, write_rows
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.task import Strict, TaskSpec
@@ -34,7 +33,9 @@ KNOWN_TABLES = {
     "a0092152788318720b40fabdbf43f68de63aa6dafd1d238e034e522abdfb3dce": "matbench_mp_is_metal",
 }
 AGREEMENT = 1e-6  # how near our metric must come to the recorder's
-_RECORDER_NAMES = {"mae": "mae", "rmse": "rmse", "max_error": "max_error", "roc_auc": "rocauc", "f1": "f1"}
+OwnFolds = Literal["", "kfold", "grouped"]
+_MODULE = "evaluation_locked.official"
+RECORDER_NAMES = {"mae": "mae", "rmse": "rmse", "max_error": "max_error", "roc_auc": "rocauc", "f1": "f1"}
 
 
 class NotOfficialError(DataError):
@@ -47,8 +48,10 @@ class Rows(Strict):
     Attributes:
         spec: The run's task.
         cache: Folder of downloads and cached tables.
-        data_hash: Of the run's source; another source now is refused.
+        data_hash: Of the run's source; another source now is refused. Empty where an official task alone is due.
         fold: Official fold.
+        own: For a source that is no official task: `kfold` (the folds that the search was drawn by, so that it saw
+            nothing of the test rows of one) or `grouped` (no formula is both trained on and tested).
         known_tables: See `KNOWN_TABLES`.
     """
 
@@ -56,20 +59,24 @@ class Rows(Strict):
     cache: Path | None
     data_hash: str
     fold: int
+    own: OwnFolds = ""
     known_tables: dict[str, str] = KNOWN_TABLES
 
 
 class OfficialScore(Strict):
-    """The score of one training on the test rows of one official fold.
+    """The score of one training, or of several combined, on the test rows of one fold.
 
     Attributes:
-        task: MatBench's name of the task.
+        task: MatBench's name of the task; the name of the source where the folds are our own.
+        own: See `Rows`; empty for an official claim.
         metric: Of our task; `value` is what MatBench's recorder gives for it.
         low: Lower end of the 95 % bootstrap interval over the test crystals.
         high: Upper end.
-        n_train: Official training rows, all of which it was trained on.
-        n_test: Official test rows.
-        recorder: Every figure of MatBench's recorder.
+        standard_error: Over the test crystals.
+        n_train: Training rows of the fold, all of which it was trained on.
+        n_test: Test rows of the fold.
+        parts: The same score on parts of the test rows.
+        recorder: Every figure of MatBench's recorder; of our own metrics where the folds are.
         mean_predictor: What always saying the mean of the training labels scores on these rows.
         look: The look that this is.
         seal: sha256 over the judge's code, the task, the source's rows and the fold.
@@ -78,12 +85,15 @@ class OfficialScore(Strict):
 
     task: str
     fold: int
+    own: OwnFolds = ""
     metric: str
     value: float
     low: float
     high: float
+    standard_error: float = 0.0
     n_train: int
     n_test: int
+    parts: tuple[Part, ...] = ()
     recorder: dict[str, float]
     mean_predictor: float
     look: Look
@@ -113,8 +123,8 @@ def official_task(source: str, dataset: Dataset, known_tables: dict[str, str]) -
     if task is None:
         raise NotOfficialError(
             f"{source} ({len(dataset):,} rows) is no official MatBench task, or not in its order, so there is no "
-            "official fold to score on: `team run --source matbench:TASK` searches on one; what a search measured "
-            "itself stands in `team status`"
+            "official fold to score on: `team run --source matbench:TASK` searches on one; --own-folds scores on "
+            "folds of our own, which are not official"
         )
     return task
 
@@ -127,8 +137,18 @@ def prepare_fold(rows: Rows, folder: Path) -> TaskFacts:
     Raises:
         NotOfficialError, DataError: There is no such fold, or the source is not what the run was searched on.
     """
-    answer = _ask({"step": "prepare", "rows": rows.model_dump(mode="json"), "folder": str(folder)})
-    return TaskFacts.model_validate(answer)
+    order = {"step": "prepare", "rows": rows.model_dump(mode="json"), "folder": str(folder)}
+    return TaskFacts.model_validate(ask(_MODULE, order, _REFUSALS))
+
+
+def n_folds_of(rows: Rows) -> int:
+    """Return how many folds there are to score on, in a process of its own.
+
+    Raises:
+        NotOfficialError, DataError: As for `prepare_fold`.
+    """
+    order = {"step": "count", "rows": rows.model_dump(mode="json")}
+    return int(ask(_MODULE, order, _REFUSALS)["n_folds"])
 
 
 def score_fold(rows: Rows, facts: TaskFacts, subject: Subject, place: Path, layers: tuple[str, ...]) -> OfficialScore:
@@ -152,7 +172,7 @@ def score_fold(rows: Rows, facts: TaskFacts, subject: Subject, place: Path, laye
         "subject": subject.model_dump(mode="json"),
         "place": str(place),
     }
-    return OfficialScore(layers=layers, sealed=seals(layers), **_ask(order))
+    return OfficialScore(layers=layers, sealed=seals(layers), **ask(_MODULE, order, _REFUSALS))
 
 
 def predictions_sha(path: Path) -> str:
@@ -186,13 +206,13 @@ def recorded_scores(task: str, fold: int, labels: np.ndarray, predictions: np.nd
 
 
 def _prepare(rows: Rows, folder: Path) -> dict[str, Any]:
-    dataset, task = _load(rows)
-    train_rows, test_rows = _fold_rows(task, rows.fold)
+    dataset, task = load_claimed(rows)
+    train_rows, test_rows = fold_rows(rows, dataset, task)
     train, test = dataset.select(train_rows), dataset.select(test_rows)
     write_rows(folder, train, test.crystals)
     spec = rows.spec
     digest = judge_digest(spec)
-    digest.update(f"{task} {rows.fold} {rows.data_hash}".encode())
+    digest.update(f"{rows.own}{task} {rows.fold} {rows.data_hash}".encode())
     facts = TaskFacts(
         name=spec.name,
         kind=spec.kind,
@@ -216,30 +236,40 @@ def _prepare(rows: Rows, folder: Path) -> dict[str, Any]:
 def _score(rows: Rows, facts: TaskFacts, subject: Subject, place: Path) -> dict[str, Any]:
     predictions = np.load(place / "predictions.npy", allow_pickle=False)
     n_test = facts.n_validation
-    if predictions.shape != (n_test,) or predictions.dtype != np.float64 or not np.isfinite(predictions).all():
-        raise ScoringError(f"{place} holds {predictions.dtype} {predictions.shape}; {n_test} finite float64 are due")
+    refuse_strange(predictions, n_test, place / "predictions.npy", rows.spec.kind)
     found = hashlib.sha256(predictions.tobytes()).hexdigest()
     subject = subject.model_copy(update={"task": facts.source, "predictions_sha": found})
     look = count_look(place.parents[1] / "looks.jsonl", subject)
-    dataset, task = _load(rows)
-    labels = dataset.target[_fold_rows(task, rows.fold)[1]]
-    recorder = recorded_scores(task, rows.fold, labels, predictions)
+    dataset, task = load_claimed(rows)
+    train_rows, test_rows = fold_rows(rows, dataset, task)
+    labels = dataset.target[test_rows]
     metric = METRICS[rows.spec.metric]
-    # MatBench's recorder cuts probabilities at one half before it takes the area under the ROC curve, and so must we.
-    said = (predictions > 0.5).astype(np.float64) if metric.kind == "classification" else predictions
+    said = predictions
+    if rows.own:
+        theirs = metric.function(labels, said)
+        recorder = {m.name: m.function(labels, said) for m in METRICS.values() if m.kind == metric.kind}
+    else:
+        recorder = recorded_scores(task, rows.fold, labels, predictions)
+        theirs = recorder[RECORDER_NAMES[metric.name]]
+        # MatBench's recorder cuts probabilities at one half before it takes the area under the ROC curve: so must we.
+        said = (predictions > 0.5).astype(np.float64) if metric.kind == "classification" else predictions
     spread = interval(metric.function(labels, said), bootstrap_differences(metric, labels, [said]))
-    theirs = recorder[_RECORDER_NAMES[metric.name]]
     if abs(spread.value - theirs) > AGREEMENT * max(1.0, abs(theirs)):
         raise ScoringError(f"our {metric.name} is {spread.value!r} and MatBench's recorder says {theirs!r}: tell us")
+    keys = dataset.crystals.formula_keys()
+    parts = split_score(metric, rows.spec.target, labels, said, np.isin(keys[test_rows], keys[train_rows]))
     return {
         "task": task,
         "fold": rows.fold,
+        "own": rows.own,
         "metric": metric.name,
         "value": theirs,
         "low": spread.low,
         "high": spread.high,
+        "standard_error": spread.standard_error,
         "n_train": facts.n_train,
         "n_test": n_test,
+        "parts": [part.model_dump(mode="json") for part in parts],
         "recorder": recorder,
         "mean_predictor": facts.mean_predictor,
         "look": look.model_dump(mode="json"),
@@ -247,15 +277,37 @@ def _score(rows: Rows, facts: TaskFacts, subject: Subject, place: Path) -> dict[
     }
 
 
-def _load(rows: Rows) -> tuple[Dataset, str]:
-    """Return the source and the official task that it holds.
+def refuse_strange(predictions: np.ndarray, n_due: int, path: Path, kind: str) -> None:
+    """Refuse predictions that are not one number for each row, and name what is wrong.
+
+    Raises:
+        ScoringError: One is missing, not finite, or no probability where one is due.
+    """
+    if predictions.ndim != 1 or predictions.dtype != np.float64:
+        raise ScoringError(f"{path} holds {predictions.dtype} {predictions.shape}; {n_due} float64 are due")
+    if len(predictions) != n_due:
+        word = f"{n_due - len(predictions)} are missing" if len(predictions) < n_due else "they are too many"
+        raise ScoringError(f"{path} holds {len(predictions)} predictions for {n_due} test crystals: {word}")
+    bad = ~np.isfinite(predictions)
+    what = "not finite"
+    if kind == "classification" and not bad.any():
+        bad, what = (predictions < 0) | (predictions > 1), "outside 0 to 1, and probabilities are due"
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ScoringError(
+            f"{path}: {bad.sum()} of {n_due} predictions are {what}; the first is that of test row {row}, "
+            f"{predictions[row]}"
+        )
+
+
+def load_claimed(rows: Rows) -> tuple[Dataset, str]:
+    """Return the source, labels and all, and the official task that it holds, or its name where the folds are our own.
 
     Raises:
         NotOfficialError: It holds none, or one of another kind.
-        DataError: It is not what the run was searched on.
+        DataError: It is not what the run was searched on; or own folds are asked for of an official task.
     """
     from evaluation_locked.sources import load_source
-    from evaluation_locked.sources.matbench_task import task_facts
 
     if rows.spec.own_metric is not None:
         raise NotOfficialError(
@@ -263,6 +315,14 @@ def _load(rows: Rows) -> tuple[Dataset, str]:
             "measured itself stands in `team status`"
         )
     dataset = load_source(rows.spec.source, rows.spec.target, rows.cache)
+    if rows.data_hash and dataset.content_hash() != rows.data_hash:
+        raise DataError(
+            f"{rows.spec.source} holds other rows or labels than when the run was prepared: restore it, or start anew"
+        )
+    if rows.own:
+        return dataset, _refuse_official(rows, dataset)
+    from evaluation_locked.sources.matbench_task import task_facts
+
     task = official_task(rows.spec.source, dataset, rows.known_tables)
     kind: Literal["classification", "regression"] = (
         "classification" if task_facts(task).is_classification else "regression"
@@ -272,54 +332,64 @@ def _load(rows: Rows) -> tuple[Dataset, str]:
             f"{task} is {kind} of {task_facts(task).n_rows:,} rows, and this run is {rows.spec.kind} of "
             f"{len(dataset):,}"
         )
-    if dataset.content_hash() != rows.data_hash:
-        raise DataError(
-            f"{rows.spec.source} holds other rows or labels than when the run was prepared: restore it, or start anew"
-        )
     return dataset, task
 
 
-def _fold_rows(task: str, fold: int) -> tuple[np.ndarray, np.ndarray]:
+def fold_rows(rows: Rows, dataset: Dataset, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training rows and the test rows of a fold.
+
+    Raises:
+        DataError: There is no such fold.
+    """
+    splits = _splits(rows, dataset, task)
+    if not 0 <= rows.fold < len(splits):
+        raise DataError(f"{task} has no fold {rows.fold}: its folds are 0 to {len(splits) - 1}")
+    return splits[rows.fold]
+
+
+def _splits(rows: Rows, dataset: Dataset, task: str) -> list[tuple[np.ndarray, np.ndarray]]:
     from evaluation_locked.sources.matbench_task import official_splits
+    from evaluation_locked.splits import grouped_folds, official_folds
 
-    splits = official_splits(task)
-    if not 0 <= fold < len(splits):
-        raise DataError(f"{task} has no fold {fold}: its folds are 0 to {len(splits) - 1}")
-    return splits[fold]
+    if not rows.own:
+        return official_splits(task)
+    split = rows.spec.split
+    if rows.own == "grouped":
+        return grouped_folds(dataset.crystals, n_folds=split.n_folds, seed=split.fold_seed)
+    classes = dataset.target if rows.spec.kind == "classification" else None
+    return official_folds(len(dataset), stratify_labels=classes, n_folds=split.n_folds, seed=split.fold_seed)
 
 
-def _ask(order: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "evaluation_locked.official"],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ScoringError((done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1])
-    answer = dict(json.loads(done.stdout))
-    if "refused" in answer:
-        errors = {"NotOfficialError": NotOfficialError, "ScoringError": ScoringError}
-        raise errors.get(answer["refused"], DataError)(answer["message"])
-    return answer
+def _refuse_official(rows: Rows, dataset: Dataset) -> str:
+    """Return the name of a source that is no official task.
+
+    Raises:
+        DataError: It is one: each of its rows is a test row of some official fold.
+    """
+    try:
+        task = official_task(rows.spec.source, dataset, rows.known_tables)
+    except NotOfficialError:
+        return dataset.name
+    raise DataError(f"{rows.spec.source} is the official task {task}: leave out --own-folds, and the claim is official")
+
+
+def _step(order: dict[str, Any]) -> dict[str, Any]:
+    rows = Rows.model_validate(order["rows"])
+    if order["step"] == "prepare":
+        return _prepare(rows, Path(order["folder"]))
+    if order["step"] == "count":
+        dataset, task = load_claimed(rows)
+        return {"n_folds": len(_splits(rows, dataset, task))}
+    facts, subject = TaskFacts.model_validate(order["facts"]), Subject.model_validate(order["subject"])
+    return _score(rows, facts, subject, Path(order["place"]))
+
+
+_REFUSALS = (ScoringError, DataError, NotOfficialError)
 
 
 def main() -> None:
-    """Read the order from standard input, do its step, print the answer."""
-    order = json.load(sys.stdin)
-    rows = Rows.model_validate(order["rows"])
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # matbench logs to standard output, which holds our answer alone
-            if order["step"] == "prepare":
-                answer = _prepare(rows, Path(order["folder"]))
-            else:
-                facts, subject = TaskFacts.model_validate(order["facts"]), Subject.model_validate(order["subject"])
-                answer = _score(rows, facts, subject, Path(order["place"]))
-    except (DataError, ScoringError) as error:  # the border of this process: whoever asked raises it again
-        answer = {"refused": type(error).__name__, "message": str(error)}
-    print(json.dumps(answer))
+    """Do the step that standard input orders."""
+    answer(_step, _REFUSALS)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ predictions as plain numbers.
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +16,7 @@ from evaluation_locked.layers import seals
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
 from evaluation_locked.own_metric import judge_metric
+from evaluation_locked.own_process import answer, ask
 from evaluation_locked.prepare import DECOY_FOLDER, load_facts
 from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.task import Strict
@@ -135,18 +133,7 @@ def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) 
 
 
 def _ask(order: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "evaluation_locked.scorer"],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"code {done.returncode}"]
-        raise ScoringError(last[0])
-    return dict(json.loads(done.stdout))
+    return ask("evaluation_locked.scorer", order, (ScoringError,))
 
 
 def _score(
@@ -211,9 +198,7 @@ def _load(path: str, n: int) -> np.ndarray:
     return predictions
 
 
-def main() -> None:
-    """Read the order from standard input, print the answer."""
-    order = json.load(sys.stdin)
+def _step(order: dict[str, Any]) -> dict[str, Any]:
     locked = Path(order["locked"])
     facts = load_facts(locked)
     own, repeats = facts.own_metric, facts.repeats
@@ -221,13 +206,17 @@ def main() -> None:
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
     champion = [_load(path, len(labels)) for path in order["champion"]]
-    answer = {
+    return {
         "score": _score(metric, labels, challenger[0], order["residuals"], repeats)
         | {"seal": facts.seal, "own_better": own.better if own else None}
         | {"warnings": _follows_decoy(locked, labels, challenger[0])},
         "comparison": _compare(metric, labels, challenger, champion, repeats) if champion else None,
     }
-    print(json.dumps(answer))
+
+
+def main() -> None:
+    """Score what standard input orders."""
+    answer(_step, ())
 
 
 if __name__ == "__main__":

@@ -71,6 +71,28 @@ def official_folds(
     return list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(n), labels))
 
 
+def grouped_folds(crystals: Crystals, *, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return folds in which no reduced formula is both trained on and tested.
+
+    Formulas are shuffled, then each in turn goes to the fold that has the fewest rows so far.
+
+    Returns:
+        For each fold (train rows, test rows), both int64 and ascending.
+
+    Raises:
+        DataError: There are fewer formulas than folds.
+    """
+    _, group, size = np.unique(crystals.formula_keys(), return_inverse=True, return_counts=True)
+    if not 2 <= n_folds <= len(size):
+        raise DataError(f"{len(size)} reduced formulas cannot be split into {n_folds} folds; give at most {len(size)}")
+    filled, fold_of = np.zeros(n_folds, dtype=np.int64), np.empty(len(size), dtype=np.int64)
+    for one in np.random.RandomState(seed).permutation(len(size)):
+        fold_of[one] = int(filled.argmin())
+        filled[fold_of[one]] += size[one]
+    fold = fold_of[group]
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
+
+
 def search_split(
     crystals: Crystals, rows: Sequence[int] | np.ndarray, *, validation_fraction: float, seed: int
 ) -> SearchSplit:

@@ -46,6 +46,9 @@ class TrialOrder(Strict):
         sandboxed: Whether kernel layers hold the trial; without them its score is unsealed.
         check_batches: Whether some crystals are predicted again in other company, and must get the same prediction.
         permute_labels: Train on labels in random order: the control that must score no better than a constant.
+        device: The GPUs that the trial sees, as CUDA_VISIBLE_DEVICES names them; those of the caller where None.
+        kept: Arrays that an earlier trial of the same file handed back: it predicts from them and is not trained.
+        keeps: Whether arrays that the file hands back are stored, as `kept.npz` beside its predictions.
     """
 
     train_py: Path
@@ -58,6 +61,9 @@ class TrialOrder(Strict):
     sandboxed: bool = True
     check_batches: bool = False
     permute_labels: bool = False
+    device: str | None = None
+    kept: Path | None = None
+    keeps: bool = False
 
 
 class TrialOutcome(Strict):

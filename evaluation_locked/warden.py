@@ -29,6 +29,7 @@ import numpy as np
 
 from evaluation_locked import process_tree, sandbox
 from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.kept import KEPT_BYTES, load_kept, store_kept
 from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput
 from evaluation_locked.trainings import run_trainings
@@ -145,19 +146,22 @@ class Warden:
             "seed": self.order.seed,
             "n_threads": self.order.n_threads,
             "train_seconds": caps.train_seconds,
+            "keeps": self.order.keeps,
         }
+        opening = given.train.arrays() | load_kept(self.order.kept)
         with self._phase("featurise", "starting", caps.featurise_seconds):
             self.layers = tuple(str(layer) for layer in self._expect(channel, "ready").facts["layers"])
             _say("phase", phase="featurising")
-            send(channel, Message("task", facts, given.train.arrays()))
-            self._expect(channel, "start")
-        overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
-        with self._phase("train", "training", caps.train_seconds + overrun):
-            labels = given.train_labels
-            if self.order.permute_labels:
-                labels = np.random.default_rng().permutation(labels)
-            send(channel, Message("labels", arrays={"labels": labels}))
-            finish = self._expect(channel, "finish")
+            send(channel, Message("task", facts, opening))
+            finish = self._expect(channel, "start" if self.order.kept is None else "finish")
+        if self.order.kept is None:
+            overrun = max(OVERRUN_SECONDS, 0.01 * caps.train_seconds)
+            with self._phase("train", "training", caps.train_seconds + overrun):
+                labels = given.train_labels
+                if self.order.permute_labels:
+                    labels = np.random.default_rng().permutation(labels)
+                send(channel, Message("labels", arrays={"labels": labels}))
+                finish = self._expect(channel, "finish")
         if self.order.check_batches and finish.facts.get("again") is not True:
             raise WireError("this task asks for predictions in several batches: end with task.predict(function)")
         with self._phase("predict", "predicting", caps.predict_seconds):
@@ -173,12 +177,16 @@ class Warden:
     def _ask(self, channel: socket.socket, rows: np.ndarray) -> np.ndarray:
         """Return the predictions of the crystals `rows` in an array of all rows, NaN where it was not asked."""
         send(channel, Message("crystals", arrays=self.input.predict.select(rows).arrays()))
-        submitted = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64).arrays.get("predictions")
+        room = KEPT_BYTES if self.order.keeps else 0
+        arrays = self._expect(channel, "submit", array_bytes=8 * len(rows) + 64 + room).arrays
+        submitted = arrays.get("predictions")
         fits = submitted is not None and submitted.shape == (len(rows),)
         # A prediction near the largest number is finite, and its error is not.
         if submitted is None or not fits or not (np.abs(submitted) < LARGEST_PREDICTION).all():
             found = "none" if submitted is None else f"shape {submitted.shape}, finite {np.isfinite(submitted).sum()}"
             raise WireError(f"predictions for {len(rows)} crystals are due, finite, one each; found {found}")
+        if self.order.keeps:
+            store_kept(arrays, self.order.folder)
         predictions = np.full(len(self.input.predict), np.nan)
         predictions[rows] = submitted
         return predictions
@@ -308,16 +316,21 @@ class Warden:
         threads = str(self.order.n_threads)
         home = str(self.scratch)
         passed = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
-        return {name: os.environ[name] for name in passed if name in os.environ} | {
-            CHANNEL_VARIABLE: str(channel),
-            "HOME": home,
-            "TMPDIR": home,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-        }
+        given = {} if self.order.device is None else {"CUDA_VISIBLE_DEVICES": self.order.device}
+        return (
+            {name: os.environ[name] for name in passed if name in os.environ}
+            | given
+            | {
+                CHANNEL_VARIABLE: str(channel),
+                "HOME": home,
+                "TMPDIR": home,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONHASHSEED": "0",
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+            }
+        )
 
     def _child_order(self) -> dict[str, Any]:
         caps = self.order.caps

@@ -50,7 +50,7 @@ def send(channel: socket.socket, message: Message) -> None:
     Raises:
         ChannelClosedError: The other end is gone.
     """
-    arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in message.arrays.items()}
     header = json.dumps(
         {
             "kind": message.kind,
@@ -61,7 +61,7 @@ def send(channel: socket.socket, message: Message) -> None:
     try:
         channel.sendall(_LENGTH.pack(len(header)) + header)
         for array in arrays.values():
-            channel.sendall(array.data.cast("B") if array.size else b"")
+            channel.sendall(array.reshape(-1).data.cast("B") if array.size else b"")
     except OSError as error:
         raise ChannelClosedError(f"the other end of the task channel is gone ({error})") from error
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from team import graph_cli, memory_cli, page_cli, person_cli, seed_cli
+from team import graph_cli, memory_cli, page_cli, person_cli, publish_cli, seed_cli
 from team.options import (
     BaseUrlOption,
     JsonOption,
@@ -174,30 +174,6 @@ def control(
 
 
 @app.command()
-def evaluate(
-    name: RunArgument = None,
-    fold: Annotated[
-        int | None, typer.Option(min=0, help="Official fold [default: the one that the search left out]")
-    ] = None,
-    trial: Annotated[int | None, typer.Option(min=0, help="Trial to evaluate [default: the champion]")] = None,
-    train_seconds: Annotated[
-        float | None, typer.Option(min=1, max=1e7, help="Training budget [default: that of the run]")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the training.")] = 0,
-    runs: RunsOption = Path("runs"),
-    as_json: JsonOption = False,
-) -> None:
-    """Claim an official score: train on all training rows of a MatBench fold, and look once at its test rows.
-
-    Every look is counted in the run, before its score is shown, and printed with every claim.
-    """
-    from team.evaluate_view import print_evaluation
-    from team.running import find_run
-
-    raise typer.Exit(print_evaluation(find_run(runs, name), trial, fold, train_seconds, seed, as_json=as_json))
-
-
-@app.command()
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """Check this installation: packages, devices, sandbox, disk."""
     from team.doctor import print_checks
@@ -263,6 +239,7 @@ def scripted_model(
 graph_cli.add_to(app)
 person_cli.add_to(app)
 page_cli.add_to(app)
+publish_cli.add_to(app)
 
 
 def main() -> None:

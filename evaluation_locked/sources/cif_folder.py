@@ -122,7 +122,7 @@ def _parse(csv_path: Path, rows: list[Row], *, skip_bad: bool, with_space_group:
     folder, bad = csv_path.parent, BadRows(csv_path.name)
     cells, values = [], []
     parsed = map_over_cores(
-        _parse_cif, [folder / f"{row.crystal_id}.cif" for row in rows], chunk=32, inline_below=_INLINE_BELOW
+        parse_cif, [folder / f"{row.crystal_id}.cif" for row in rows], chunk=32, inline_below=_INLINE_BELOW
     )
     first_line: dict[str, int] = {}
     for row, cell in zip(rows, parsed, strict=True):
@@ -142,7 +142,7 @@ def _parse(csv_path: Path, rows: list[Row], *, skip_bad: bool, with_space_group:
     return Dataset(folder.name, finish(cells, with_space_group=with_space_group), np.array(values), "")
 
 
-def _parse_cif(path: Path) -> Cell | str:
+def parse_cif(path: Path) -> Cell | str:
     """Return the crystal of a CIF file, or why it has none."""
     from pymatgen.io.cif import CifParser
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evaluation_locked import tight_binding
-from evaluation_locked.dataset import DataError, Dataset, load_table, save_table
+from evaluation_locked.dataset import DataError, load_table, save_table
 from evaluation_locked.looks import LooksError, Subject, count_look, read_looks
 from evaluation_locked.official import (
     NotOfficialError,
@@ -22,44 +21,13 @@ from evaluation_locked.official import (
     prepare_fold,
     recorded_scores,
 )
-from evaluation_locked.prepare import load_facts, prepare
-from evaluation_locked.sources.matbench_task import official_splits
-from evaluation_locked.task import load_task
-from graph.evaluation import evaluate, looks_of, verify_official
-from graph.run_folder import RunConfig, RunError, RunFolder
-from memory.records import Idea
+from evaluation_locked.prepare import load_facts
+from graph.evaluation import looks_of
+from graph.run_folder import RunError
 from tests.conftest import TINY_SEED, team_command
-from tests.evaluation_locked.conftest import cubic_crystals
+from tests.graph.official_runs import N_ROWS, SMALL_TASK, Made
 
 pytest.importorskip("matbench")
-SMALL_TASK, N_ROWS = "matbench_jdft2d", 636  # MatBench's smallest task, here with crystals and labels made up
-
-
-class Made:
-    """A run on a made-up table that stands for the small official task."""
-
-    def __init__(self, folder: Path):
-        labels = np.random.default_rng(3).uniform(0, 6, N_ROWS)
-        self.table = folder / "made.npz"
-        save_table(self.table, Dataset("made", cubic_crystals(N_ROWS), labels, "made up"), "gap_ev")
-        self.dataset = load_table(self.table, "gap_ev")
-        self.known = {fingerprint(self.dataset): SMALL_TASK}
-        self.folder = RunFolder(folder / "run")
-        task = load_task(TINY_SEED).model_copy(update={"source": f"table:{self.table}"})
-        prepare(task, self.dataset, self.folder.locked, limit=200)
-        self.config = RunConfig(name="run", task=task, seed_folder=str(TINY_SEED), limit=200)
-        self.give(0, (TINY_SEED / "train.py").read_text())
-        self.train_rows, self.test_rows = official_splits(SMALL_TASK)[1]
-
-    def give(self, number: int, source: str) -> None:
-        place = self.folder.make_trial(Idea(number=number, mode="baseline", axis="-", title="seed"))
-        (place / "train.py").write_text(textwrap.dedent(source))
-
-    def evaluate(self, number: int = 0, fold: int = 1, **options: object) -> object:
-        return evaluate(self.folder, self.config, number, fold, known_tables=self.known, **options)  # type: ignore[arg-type]
-
-    def differences(self) -> list[tuple[int | None, str, str]]:
-        return list(verify_official(self.folder, self.config, None, self.known))
 
 
 @pytest.fixture
@@ -203,11 +171,18 @@ def test_the_mean_predictor_claims_the_dummys_figure_on_the_real_task(tmp_path: 
         team_command("run", seed, "--runs", tmp_path, "--name", "real", *options), check=True, capture_output=True
     )
     claim = team_command("evaluate", "real", "--runs", tmp_path, "--fold", 0, "--json")
-    score = json.loads(subprocess.run(claim, check=True, capture_output=True, text=True).stdout)
+    told = json.loads(subprocess.run(claim, check=True, capture_output=True, text=True).stdout)
+    (score,) = told["folds"]
     assert score["task"] == "matbench_mp_gap"
     assert (score["n_train"], score["n_test"]) == (84_890, 21_223)
     assert score["value"] == pytest.approx(1.327, abs=0.02)  # the leaderboard's Dummy has 1.3272 over five folds
-    assert (score["looks"], score["new_look"]) == (1, True)
+    parts = {part["name"]: part for part in score["parts"]}
+    assert parts["metals"]["n"] + parts["non-metals"]["n"] == score["n_test"]
+    mean = parts["metals"]["value"]  # of rows that are 0 the mean predictor misses by the mean itself
+    assert mean == pytest.approx(1.215, abs=0.01)
+    assert parts["formula trained on"]["n"] == pytest.approx(0.3 * score["n_test"], rel=0.15)
+    assert (told["looks"], told["new_looks"], told["submission"]) == (1, 1, None)
     text = subprocess.run(claim[:-1], check=True, capture_output=True, text=True).stdout
     assert "1 look at fold 0 by this run, shown again" in text
-    assert "coGN 0.1532" in text
+    assert "coGN" in text and "0.1532" in text
+    assert "folds 1, 2, 3, 4 of 5 without a score" in text

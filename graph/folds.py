@@ -1,0 +1,124 @@
+"""Several folds and seeds of one recipe, each evaluated beside the others where there are devices for it.
+
+A fold that fails is told of and does not stop the others. One process at a time works on the folds of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import queue
+import re
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluation_locked.scorer import ScoringError
+from graph.evaluation import evaluate
+from graph.run_folder import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from evaluation_locked.official import OfficialScore
+    from evaluation_locked.trial import Phase
+    from graph.evaluation import Bench
+    from graph.recipe import Recipe
+
+DEVICES = Path("/dev")
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What became of one fold with one seed.
+
+    Attributes:
+        score: None where there is none.
+        trouble: Why there is none, empty where there is one.
+    """
+
+    fold: int
+    seed: int
+    score: OfficialScore | None
+    trouble: str = ""
+
+
+def visible_devices() -> list[str]:
+    """Return the GPUs that trainings may be given, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return sorted(
+        (path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)),
+        key=int,
+    )
+
+
+def evaluate_folds(
+    bench: Bench,
+    recipe: Recipe,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    workers: int | None = None,
+    on_phase: Callable[[int, int, Phase], None] = lambda fold, seed, phase: None,
+) -> Iterator[FoldResult]:
+    """Evaluate a recipe on every fold with every seed, and yield each result as it comes.
+
+    Args:
+        bench: Where and how; its threads are shared out among the workers.
+        recipe: What is trained.
+        folds: Which folds.
+        seeds: Random seeds; of an ensemble those of the first member.
+        workers: How many at once; as many as there are GPUs, or one, where None.
+        on_phase: Called with fold, seed and phase as a training enters it.
+
+    Raises:
+        RunError: Another process is at work on the folds of this run.
+        NotOfficialError, DataError: The source holds no such fold.
+        SandboxError: No trial can be held on this machine.
+    """
+    devices = visible_devices()
+    n_workers = workers or max(1, len(devices))
+    free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    for at in range(n_workers):
+        free.put(devices[at % len(devices)] if devices and n_workers > 1 else None)
+    bench = replace(bench, n_threads=max(1, bench.n_threads // n_workers))
+    cancel = threading.Event()
+
+    def one(fold: int, seed: int) -> FoldResult:
+        device = free.get()
+        try:
+            placed = replace(bench, device=device)
+            score = evaluate(placed, recipe, fold, seed, lambda phase: on_phase(fold, seed, phase), cancel)
+        except (RunError, ScoringError) as error:  # the border of a child process: one fold's failure is its own
+            return FoldResult(fold, seed, None, str(error))
+        finally:
+            free.put(device)
+        return FoldResult(fold, seed, score)
+
+    with _sole_worker(bench.base), ThreadPoolExecutor(n_workers) as pool:
+        todo = {pool.submit(one, fold, seed) for seed in seeds for fold in folds}
+        try:
+            while todo:
+                done, todo = wait(todo, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:  # an interrupt, or an error that all folds share: nothing is left training
+            cancel.set()
+            for future in todo:
+                future.cancel()
+
+
+@contextlib.contextmanager
+def _sole_worker(base: Path) -> Iterator[None]:
+    """Hold the folds of a run for this process; the kernel lets go of them whatever ends it."""
+    base.mkdir(parents=True, exist_ok=True)
+    with (base / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"another `team evaluate` is at work in {base}: let it end, or end it") from error
+        yield
