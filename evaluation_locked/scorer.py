@@ -1,15 +1,12 @@
 """The scorer, a process of its own: it alone opens the labels that judge, after the trial's processes are gone.
 
-It is given files of predictions and prints one line of JSON. It never runs a line of a trial's code, and reads
-predictions as plain numbers.
+It is given files of predictions and answers with one line of JSON. It never runs a line of a trial's code, and reads
+predictions as plain numbers. Each score is taken by a process that is made for it (`evaluation_locked.scoring`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +16,14 @@ from evaluation_locked.layers import seals
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
 from evaluation_locked.prepare import DECOY_FOLDER, load_facts
+from evaluation_locked.scoring import ScoringProcess, answer_orders
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_PROCESS = ScoringProcess("evaluation_locked.scorer")
 
 
 class ScoringError(RuntimeError):
@@ -117,18 +118,10 @@ def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) 
 
 
 def _ask(order: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "evaluation_locked.scorer"],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"code {done.returncode}"]
-        raise ScoringError(last[0])
-    return dict(json.loads(done.stdout))
+    answer = _PROCESS.ask(order)
+    if "error" in answer:
+        raise ScoringError(answer["error"])
+    return answer
 
 
 def _score(metric: Metric, labels: np.ndarray, predictions: np.ndarray, residuals: str | None) -> dict[str, Any]:
@@ -190,21 +183,24 @@ def _load(path: str, n: int) -> np.ndarray:
     return predictions
 
 
-def main() -> None:
-    """Read the order from standard input, print the answer."""
-    order = json.load(sys.stdin)
+def _answer(order: dict[str, Any]) -> dict[str, Any]:
+    """Open the labels and carry out one order."""
     locked = Path(order["locked"])
     facts = load_facts(locked)
     metric = METRICS[facts.metric]
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     challenger = [_load(path, len(labels)) for path in order["challenger"]]
     champion = [_load(path, len(labels)) for path in order["champion"]]
-    answer = {
+    return {
         "score": _score(metric, labels, challenger[0], order["residuals"])
         | {"seal": facts.seal, "warnings": _follows_decoy(locked, labels, challenger[0])},
         "comparison": _compare(metric, labels, challenger, champion) if champion else None,
     }
-    print(json.dumps(answer))
+
+
+def main() -> None:
+    """Answer orders until nobody is left to give one."""
+    answer_orders(_answer)
 
 
 if __name__ == "__main__":
