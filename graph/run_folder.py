@@ -17,6 +17,7 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from evaluation_locked.task import Strict, TaskSpec, explain
+from graph.trial_folders import TrialFolders
 from memory.history import History
 from memory.journal import Journal
 
@@ -80,6 +81,7 @@ class RunFolder:
         self.locked = path / "locked"
         self.seed = path / "seed"
         self.trials = path / "trials"
+        self.trial_folders = TrialFolders(self.trials)
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
         self.now = path / "now.json"
@@ -93,19 +95,14 @@ class RunFolder:
 
     def trial(self, number: int) -> Path:
         """Return the folder of trial `number`, which exists; its title is part of its name."""
-        found = sorted(self.trials.glob(f"{number:04d}-*"))
-        if not found:
+        found = self.trial_folders.find(number)
+        if found is None:
             raise RunError(f"run {self.name} has no trial {number}: `team graph {self.name}` lists what there is")
-        return found[0]
+        return found
 
     def make_trial(self, idea: Idea) -> Path:
         """Make the folder of an idea's trial, or return the one that an interrupted round made for its number."""
-        found = sorted(self.trials.glob(f"{idea.number:04d}-*"))
-        folder = self.trials / f"{idea.number:04d}-{idea.slug}"
-        for other in found:
-            if other != folder:  # the interrupted round had another idea for this number
-                shutil.rmtree(other)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self.trial_folders.make(idea.number, idea.slug)
         early = self.exchanges(idea.number)
         if early.is_dir():
             (folder / "llm").mkdir(exist_ok=True)
