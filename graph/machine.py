@@ -79,8 +79,12 @@ def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
         connection.close()
         context.folder.checkpoint.unlink()
         connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
+    saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
+    saver.setup()
+    # A power cut may take the last steps of a round, which are then made again; the journal has what must not be lost.
+    connection.execute("PRAGMA synchronous=NORMAL")
     try:
-        yield SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
+        yield saver
     finally:
         connection.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
-from graph.nodes import publish
+from graph.publishing import Publisher
 from graph.run_folder import RunError, RunFolder
 from graph.run_memory import open_ideas
 from memory.history import History
@@ -77,10 +77,13 @@ def open_session(
         team=team,
         budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
         person=person,
+        publisher=Publisher(folder),
         listen=listen,
         ask=ask,
         cancel=cancel or threading.Event(),
     )
-    publish(context)  # an interruption may have come between the journal and what follows from it
     with ideas:
+        # An interruption may have come between the journal and what follows from it.
+        context.publisher.publish(knowledge, whole=True)
         yield context
+        context.publisher.publish(knowledge, whole=True)
