@@ -111,6 +111,12 @@ class RunFolder:
             early.rmdir()
         return folder
 
+    def remove_partial_files(self) -> None:
+        """Remove what a process that was killed while it wrote has left beside the run's files; for the only writer."""
+        for path in self.path.glob(".*.[0-9]*"):
+            path.unlink(missing_ok=True)
+        self.graphml.with_name(f"{self.graphml.name}.half").unlink(missing_ok=True)
+
     def exchanges(self, number: int) -> Path:
         """Return where to write what is said to models for trial `number`; `make_trial` moves it into its folder."""
         return self.trials / f".{number:04d}-llm"

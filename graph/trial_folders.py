@@ -57,6 +57,11 @@ class TrialFolders:
         self._known[number] = folder
         return folder
 
+    def all(self) -> Iterator[tuple[int, Path]]:
+        """Yield every trial that has a folder, with it, in no order."""
+        for shelf in (self._place, *self._place.glob("[0-9]*xxx")):
+            yield from _trials_in(shelf)
+
     def newest(self) -> tuple[int, Path] | None:
         """Return the trial of the highest number that has a folder, None where none has."""
         shelves = sorted(self._place.glob("[0-9]*xxx"), key=lambda path: int(path.name[:-3]))

@@ -35,6 +35,7 @@ class History:
         trials: Every recorded trial by number, in the order recorded.
         decisions: The latest later word on a trial, by its number.
         n_entries: Taken in so far: what was derived from a history holds while this stands.
+        just_reversed: The trial whose keep the last entry took back, None where it did something else.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -47,6 +48,7 @@ class History:
         self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
         self.n_entries = 0
+        self.just_reversed: int | None = None
         for entry in entries:
             self.add(entry)
 
@@ -67,6 +69,7 @@ class History:
                 raise HistoryError(f"a decision on trial {entry.trial}, which is not recorded: record the trial first")
             self.decisions[entry.trial] = entry
             self.n_entries += 1
+            self.just_reversed = entry.trial if entry.trial in self._keeps and entry.outcome != "kept" else None
             self._note_outcome(entry.trial, entry.outcome)
             return True
         if entry.number in self.trials:
@@ -78,6 +81,7 @@ class History:
             )
         self.trials[entry.number] = entry
         self.n_entries += 1
+        self.just_reversed = None
         self._changes[entry.number] = self._changes_after(entry.idea)
         self._highest = max(self._highest, entry.number)
         if entry.code_sha:
