@@ -1,7 +1,7 @@
 """The scorer, a process of its own: it alone opens the labels that judge, after the trial's processes are gone.
 
-It is given files of predictions and prints one line of JSON. It never runs a line of a trial's code, and reads
-predictions as plain numbers.
+It is given files of predictions and answers with one line of JSON. It never runs a line of a trial's code, and reads
+predictions as plain numbers. Each score is taken by a process that is made for it (`evaluation_locked.scoring`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from evaluation_locked.layers import seals
 from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import Interval, bootstrap_differences, interval
 from evaluation_locked.own_metric import judge_metric
-from evaluation_locked.own_process import answer, ask
 from evaluation_locked.prepare import DECOY_FOLDER, load_facts
+from evaluation_locked.scoring import ScoringProcess, answer_orders
 from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_PROCESS = ScoringProcess("evaluation_locked.scorer")
 
 
 class ScoringError(RuntimeError):
@@ -133,7 +136,10 @@ def compare(locked: Path, challenger: Sequence[Path], champion: Sequence[Path]) 
 
 
 def _ask(order: dict[str, Any]) -> dict[str, Any]:
-    return ask("evaluation_locked.scorer", order, (ScoringError,))
+    answer = _PROCESS.ask(order)
+    if "error" in answer:
+        raise ScoringError(answer["error"])
+    return answer
 
 
 def _score(
@@ -198,7 +204,8 @@ def _load(path: str, n: int) -> np.ndarray:
     return predictions
 
 
-def _step(order: dict[str, Any]) -> dict[str, Any]:
+def _answer(order: dict[str, Any]) -> dict[str, Any]:
+    """Open the labels and carry out one order."""
     locked = Path(order["locked"])
     facts = load_facts(locked)
     own, repeats = facts.own_metric, facts.repeats
@@ -215,8 +222,8 @@ def _step(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Score what standard input orders."""
-    answer(_step, ())
+    """Answer orders until nobody is left to give one."""
+    answer_orders(_answer)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def run_trial(
     """
     order.folder.mkdir(parents=True, exist_ok=True)
     warden = subprocess.Popen(
-        [sys.executable, "-P", "-m", "evaluation_locked.warden"],
+        # It is told everything in the order; the folder is there for whoever looks for what a killed run left.
+        [sys.executable, "-P", "-m", "evaluation_locked.warden", str(order.folder.resolve())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

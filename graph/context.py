@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evaluation_locked.trial import Phase, TrialOrder, TrialOutcome
+    from graph.publishing import Publisher
     from graph.roles import Team
     from graph.run_folder import RunConfig, RunFolder
     from memory.knowledge import Knowledge
@@ -93,6 +94,7 @@ class Context:
     team: Team
     budget: Budget
     person: PersonLog
+    publisher: Publisher
     executor: Executor = field(default_factory=LocalExecutor)
     listen: Callable[[Event], None] = lambda event: None
     ask: Callable[[Question], Answer | None] = lambda question: None

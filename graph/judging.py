@@ -19,12 +19,14 @@ from memory.edits import EditError, normalised
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from graph.context import Context
     from graph.state import State
     from memory.history import History
+
+    Compare = Callable[[Sequence[int], Sequence[int]], Comparison]
 
 
 OUTCOMES: dict[str, Outcome] = {"keep": "kept", "discard": "discarded", "near-miss": "near-miss"}
@@ -104,8 +106,8 @@ def trial_record(context: Context, state: State, idea: Idea, *, code_sha: str, t
     )
 
 
-def settle(context: Context, idea: Idea) -> list[DecisionRecord]:
-    """Decide again on the trials whose outcome hangs on the one that `idea` has just replicated."""
+def settle(context: Context, idea: Idea) -> Iterator[DecisionRecord]:
+    """Decide again on the trials whose outcome hangs on the one that `idea` has just replicated; see `decide_again`."""
     folder, history = context.folder, context.knowledge.history
 
     def compare_trials(ours: Sequence[int], theirs: Sequence[int]) -> Comparison:
@@ -114,18 +116,29 @@ def settle(context: Context, idea: Idea) -> list[DecisionRecord]:
     return decide_again(history, idea, compare_trials)
 
 
-def decide_again(
-    history: History, idea: Idea, compare_trials: Callable[[Sequence[int], Sequence[int]], Comparison]
-) -> list[DecisionRecord]:
-    """Decide again after a replicate, all trainings of both sides averaged; the history is left as it is.
+def decide_again(history: History, idea: Idea, compare_trials: Compare) -> Iterator[DecisionRecord]:
+    """Yield what is decided after a replicate, all trainings of both sides averaged.
 
     A near miss is measured against the champion. A kept champion is measured against the one that it replaced: the gain
     that made it champion was the best of several draws, and what another training shows is not. Where it loses its
     place, the best of those that were discarded against it is measured against the champion that is one again.
+
+    The caller adds each decision to the history before it asks for the next: so a run that was interrupted between two
+    asks again, and gets what is missing.
     """
     if idea.mode != "replicate" or idea.parent is None or history.trials[idea.number].score is None:
-        return []
-    trial, champion = history.trials[idea.parent], history.champion
+        return
+    first = _decide_replicated(history, history.trials[idea.parent], compare_trials)
+    if first is not None and history.decisions.get(first.trial) != first:
+        yield first
+    if history.just_reversed == idea.parent:
+        second = _decide_beaten(history, history.trials[idea.parent], compare_trials)
+        if second is not None:
+            yield second
+
+
+def _decide_replicated(history: History, trial: TrialRecord, compare_trials: Compare) -> DecisionRecord | None:
+    champion = history.champion
     assert champion is not None, "a replicate has something to replicate"
     outcome = history.outcome(trial.number)
     if outcome == "near-miss":
@@ -133,29 +146,36 @@ def decide_again(
     elif trial.number == champion.number and trial.champion is not None:
         against = history.trials[trial.champion]
     else:
-        return []
+        return None
     decision, trainings = _measure(history, trial.number, against.number, compare_trials)
     if outcome != "kept":
-        return [_record(trial.number, OUTCOMES[decision.kind], f"{decision.reason} {trainings}", decision, trainings)]
+        return _record(trial.number, OUTCOMES[decision.kind], f"{decision.reason} {trainings}", decision, trainings)
     held = decision.kind == "keep" or decision.z >= NEAR_MISS_Z
     word = "it holds" if held else f"its gain was luck, and trial {against.number} is champion again"
     reason = f"trained again: {decision.reason.split(';')[0]} {trainings}; {word}"
-    decided = [_record(trial.number, "kept" if held else "discarded", reason, decision, trainings)]
-    if not held:
-        beaten = [
-            (score, t.number)
-            for t in history.trials.values()
-            if t.champion == trial.number
-            and history.outcome(t.number) == "discarded"
-            and (score := history.mean_score(t.number)) is not None
-        ]
-        if beaten and champion.score is not None:
-            best = (min if champion.score.better == "lower" else max)(beaten)[1]
-            second, trainings = _measure(history, best, against.number, compare_trials)
-            if second.kind != "discard":
-                reason = f"it lost to trial {trial.number}, whose gain was luck; now {second.reason} {trainings}"
-                decided.append(_record(best, OUTCOMES[second.kind], reason, second, trainings))
-    return decided
+    return _record(trial.number, "kept" if held else "discarded", reason, decision, trainings)
+
+
+def _decide_beaten(history: History, lucky: TrialRecord, compare_trials: Compare) -> DecisionRecord | None:
+    """Decide on the best of those that were discarded against a champion that was one by luck."""
+    against = history.champion
+    if against is None or against.score is None:
+        return None
+    beaten = [
+        (score, t.number)
+        for t in history.trials.values()
+        if t.champion == lucky.number
+        and history.outcome(t.number) == "discarded"
+        and (score := history.mean_score(t.number)) is not None
+    ]
+    if not beaten:
+        return None
+    best = (min if against.score.better == "lower" else max)(beaten)[1]
+    decision, trainings = _measure(history, best, against.number, compare_trials)
+    if decision.kind == "discard":
+        return None
+    reason = f"it lost to trial {lucky.number}, whose gain was luck; now {decision.reason} {trainings}"
+    return _record(best, OUTCOMES[decision.kind], reason, decision, trainings)
 
 
 def seed_noise(history: History) -> float:

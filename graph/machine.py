@@ -79,8 +79,12 @@ def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
         connection.close()
         context.folder.checkpoint.unlink()
         connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
+    saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
+    saver.setup()
+    # A power cut may take the last steps of a round, which are then made again; the journal has what must not be lost.
+    connection.execute("PRAGMA synchronous=NORMAL")
     try:
-        yield SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
+        yield saver
     finally:
         connection.close()
 
@@ -106,6 +110,8 @@ def advance(context: Context) -> str:
                 start = None
         if start is not None:
             saver.delete_thread(THREAD)
+        # Of the process before: their ids sort by its clock, which may have been ahead of this one's.
+        old = [held.config["configurable"]["checkpoint_id"] for held in saver.list(config)]
         stop, question = "", None
         while True:
             steps = machine.stream(start, config, context=context, stream_mode="updates", durability="sync")
@@ -117,7 +123,7 @@ def advance(context: Context) -> str:
                     if change and change.get("stop"):
                         stop = change["stop"]
                     if name == "remember":
-                        _prune(saver)
+                        _prune(saver, old)
                         if context.cancel.is_set():
                             raise TrialCancelled
             if question is None:
@@ -141,10 +147,13 @@ def _hear(question: Question, context: Context) -> Answer | None:
     return answer
 
 
-def _prune(saver: SqliteSaver) -> None:
-    """Drop checkpoints that no resume will read; ids sort by time."""
+def _prune(saver: SqliteSaver, old: list[str]) -> None:
+    """Drop checkpoints that no resume will read; ids of one process sort by time, those of the one before are `old`."""
     keep = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? ORDER BY checkpoint_id DESC LIMIT ?"
     with saver.cursor() as cursor:
+        for table in ("writes", "checkpoints") if old else ():
+            cursor.executemany(f"DELETE FROM {table} WHERE checkpoint_id = ?", [(one,) for one in old])
+        old.clear()
         for table in ("writes", "checkpoints"):
             cursor.execute(
                 f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id NOT IN ({keep})",

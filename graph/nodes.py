@@ -20,7 +20,6 @@ from graph.roles import RoleError
 from graph.run_folder import RunError, code_sha, last_words, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
-from memory.idea_graph import idea_graph, write_graphml
 from memory.records import Crowding, Idea, Verdict
 
 if TYPE_CHECKING:
@@ -259,17 +258,8 @@ def remember(state: State, runtime: Runtime[Context]) -> Update:
     for decision in judging.settle(context, idea):
         knowledge.remember(decision)
         context.listen(Event("record", decision.trial, entry=decision))
-    publish(context)
+    context.publisher.publish(context.knowledge)
     return {}
-
-
-def publish(context: Context) -> None:
-    """Write what others read: the champion's file and the idea graph. Both follow from the journal."""
-    champion = context.knowledge.history.champion
-    if champion is not None:
-        context.folder.champion.mkdir(exist_ok=True)
-        write_atomically(context.folder.champion / "train.py", context.knowledge.source(champion.number))
-    write_graphml(idea_graph(context.knowledge.history), context.folder.graphml)
 
 
 def _turn(context: Context, number: int, node: NodeName) -> Event:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from evaluation_locked.seed_folder import copy_seed
 from evaluation_locked.task import Strict, TaskSpec, explain
+from graph.trial_folders import TrialFolders
 from memory.history import History
 from memory.journal import Journal
 from memory.techniques import load_playbook
@@ -83,6 +84,7 @@ class RunFolder:
         self.locked = path / "locked"
         self.seed = path / "seed"
         self.trials = path / "trials"
+        self.trial_folders = TrialFolders(self.trials)
         self.champion = path / "champion"
         self.graphml = path / "ideas.graphml"
         self.now = path / "now.json"
@@ -96,19 +98,14 @@ class RunFolder:
 
     def trial(self, number: int) -> Path:
         """Return the folder of trial `number`, which exists; its title is part of its name."""
-        found = sorted(self.trials.glob(f"{number:04d}-*"))
-        if not found:
+        found = self.trial_folders.find(number)
+        if found is None:
             raise RunError(f"run {self.name} has no trial {number}: `team graph {self.name}` lists what there is")
-        return found[0]
+        return found
 
     def make_trial(self, idea: Idea) -> Path:
         """Make the folder of an idea's trial, or return the one that an interrupted round made for its number."""
-        found = sorted(self.trials.glob(f"{idea.number:04d}-*"))
-        folder = self.trials / f"{idea.number:04d}-{idea.slug}"
-        for other in found:
-            if other != folder:  # the interrupted round had another idea for this number
-                shutil.rmtree(other)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self.trial_folders.make(idea.number, idea.slug)
         early = self.exchanges(idea.number)
         if early.is_dir():
             (folder / "llm").mkdir(exist_ok=True)
@@ -116,6 +113,12 @@ class RunFolder:
                 path.replace(folder / "llm" / path.name)
             early.rmdir()
         return folder
+
+    def remove_partial_files(self) -> None:
+        """Remove what a process that was killed while it wrote has left beside the run's files; for the only writer."""
+        for path in self.path.glob(".*.[0-9]*"):
+            path.unlink(missing_ok=True)
+        self.graphml.with_name(f"{self.graphml.name}.half").unlink(missing_ok=True)
 
     def exchanges(self, number: int) -> Path:
         """Return where to write what is said to models for trial `number`; `make_trial` moves it into its folder."""

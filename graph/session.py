@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
-from graph.nodes import publish
+from graph.orphans import end_orphans
+from graph.publishing import Publisher
 from graph.run_folder import RunError, RunFolder
 from graph.run_memory import open_ideas
 from memory.history import History
@@ -55,12 +56,16 @@ def open_session(
     person.read()  # a damaged log is told before anything is paid for
     playbook = {technique.id: technique for technique in folder.playbook(config)}
     brief = folder.seed / "brief.md"
+    history = History(entries)
+    if ended := end_orphans(folder, history.trials):
+        listen(Event("note", history.next_number, text=f"{ended} processes of a run that was killed were ended"))
+    folder.remove_partial_files()
     ideas = open_ideas(folder, config, entries)
     knowledge = Knowledge(
         task=config.task,
         brief=brief.read_text(encoding="utf-8") if brief.exists() else "",
         techniques=playbook,
-        history=History(entries),
+        history=history,
         ideas=ideas,
         journal=journal,
         trial_folder=folder.trial,
@@ -76,10 +81,13 @@ def open_session(
         team=team,
         budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
         person=person,
+        publisher=Publisher(folder),
         listen=listen,
         ask=ask,
         cancel=cancel or threading.Event(),
     )
-    publish(context)  # an interruption may have come between the journal and what follows from it
     with ideas:
+        # An interruption may have come between the journal and what follows from it.
+        context.publisher.publish(knowledge, whole=True)
         yield context
+        context.publisher.publish(knowledge, whole=True)

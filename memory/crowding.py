@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Texts(Protocol):
     """What `text_crowding` needs of `memory.idea_memory.IdeaMemory`."""
 
-    def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> Sequence[_Hit]:
+    def similar(self, text: str, k: int, exclude: Collection[int] = ()) -> Sequence[_Hit]:
         """Return the k most similar texts, the nearest first."""
 
 
@@ -62,7 +62,7 @@ def text_crowding(text: str, memory: Texts, k: int = 5, exclude: Collection[int]
         k: Neighbours to average, at least 1.
         exclude: Trials to leave out, such as the idea's own.
     """
-    hits = memory.nearest(text, k, exclude)
+    hits = memory.similar(text, k, exclude)
     if not hits:
         return Crowd(0.0)
     mean = sum(min(max(hit.similarity, 0.0), 1.0) for hit in hits) / len(hits)

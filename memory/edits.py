@@ -17,6 +17,7 @@ import difflib
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ def unified_diff(before: str, after: str, name: str = "train.py") -> str:
     return "".join(f"{line}\n" for line in parts)
 
 
+@lru_cache(maxsize=256)  # a parent's file is asked about with each of its children
 def normalised(source: str) -> str:
     """Return the source without comments, docstrings, blank lines and layout: equal texts train alike.
 
@@ -269,6 +271,7 @@ def _parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
+@lru_cache(maxsize=64)
 def _compile(source: str) -> None:
     try:
         with warnings.catch_warnings():

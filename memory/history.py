@@ -33,6 +33,8 @@ class History:
     Attributes:
         trials: Every recorded trial by number, in the order recorded.
         decisions: The latest later word on a trial, by its number.
+        n_entries: Taken in so far: what was derived from a history holds while this stands.
+        just_reversed: The trial whose keep the last entry took back, None where it did something else.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -44,6 +46,8 @@ class History:
         self._scores: list[float] = []
         self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
+        self.n_entries = 0
+        self.just_reversed: int | None = None
         for entry in entries:
             self.add(entry)
 
@@ -63,6 +67,8 @@ class History:
             if entry.trial not in self.trials:
                 raise HistoryError(f"a decision on trial {entry.trial}, which is not recorded: record the trial first")
             self.decisions[entry.trial] = entry
+            self.n_entries += 1
+            self.just_reversed = entry.trial if entry.trial in self._keeps and entry.outcome != "kept" else None
             self._note_outcome(entry.trial, entry.outcome)
             return True
         if entry.number in self.trials:
@@ -73,6 +79,8 @@ class History:
                 f"trial {entry.number} edits trial {parent}, which is not recorded: record trial {parent} first"
             )
         self.trials[entry.number] = entry
+        self.n_entries += 1
+        self.just_reversed = None
         self._changes[entry.number] = self._changes_after(entry.idea)
         self._highest = max(self._highest, entry.number)
         if entry.code_sha:

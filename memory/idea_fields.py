@@ -24,6 +24,33 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Similar:
+    """Which idea says something similar.
+
+    Attributes:
+        run: That tried it, as the memory names it.
+        number: Its trial there.
+        similarity: Cosine of the two texts' vectors, 1 for equal texts.
+        asked_by: The run whose memory was asked.
+    """
+
+    run: str
+    number: int
+    similarity: float
+    asked_by: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Under which it is held."""
+        return self.run, self.number
+
+    @property
+    def label(self) -> int | str:
+        """The trial's number, or `run/number` of another run."""
+        return self.number if self.run == self.asked_by else f"{self.run}/{self.number}"
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """An idea that says something similar.
 

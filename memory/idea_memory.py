@@ -8,6 +8,7 @@ those of two embedders are never mixed.
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from memory.idea_fields import (
     DECIDED,
     Key,
     Neighbour,
+    Similar,
     all_fields,
     as_decided,
     checksum,
@@ -40,6 +42,8 @@ COLLECTION = "ideas"
 _BATCH = 2_000
 # 40 instead of 200 builds the index several times as fast; what a role relies on does not come from it (`nearest`).
 _SPACE = {"space": "cosine", "ef_construction": 40, "ef_search": 200, "num_threads": 2}
+_WRITTEN_AT_ONCE = 32  # Chroma takes about as long to write so many as to write one
+_RECENT = 512
 _TIE = 1e-6  # similarities of equal texts may differ by rounding
 
 
@@ -72,6 +76,8 @@ class IdeaMemory:
         self._vectors: RowTable | None = None
         self._keys: list[Key] = []  # by row of `_vectors`
         self._row_of: dict[Key, int] = {}
+        self._unwritten: dict[int, TrialRecord] = {}
+        self._recent: dict[str, np.ndarray] = {}
         with named_errors(self.folder):
             self._client = open_client(self.folder)
             try:
@@ -171,20 +177,42 @@ class IdeaMemory:
         self.close()
 
     def __len__(self) -> int:
+        self.flush()
         with named_errors(self.folder):
             return int(self._collection.count())
 
     def close(self) -> None:
         """Let go of the files; without it they are let go of when the process ends."""
-        self._client.close()
+        try:
+            self.flush()
+        finally:
+            self._client.close()
 
     def add(self, record: TrialRecord) -> None:
         """Take in a trial's idea; one that is held is replaced, so that adding twice changes nothing.
 
+        It is found by `similar` at once, and written to Chroma with those that follow: what a process that dies had
+        not written is added from the journal when the memory is opened again.
+
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        self._upsert([record], self.run)
+        if not self._loaded:
+            self._load()
+        self._unwritten[record.number] = record
+        self._keep([(self.run, record.number)], self._embedded([record.idea.text]))
+        if len(self._unwritten) >= _WRITTEN_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added since the last time to Chroma.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        if self._unwritten:
+            self._upsert(self._unwritten.values(), self.run)
+            self._unwritten.clear()
 
     def decide(self, decision: DecisionRecord) -> None:
         """Take in a later word on a trial that is held.
@@ -192,13 +220,33 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
+        if (added := self._unwritten.get(decision.trial)) is not None:
+            fields = {name: getattr(decision, name) for name in DECIDED}
+            self._unwritten[decision.trial] = added.model_copy(update=fields)
+            return
         name, changed = chroma_id((self.run, decision.trial)), {field: getattr(decision, field) for field in DECIDED}
         with named_errors(self.folder):
             for held in self._collection.get(ids=[name], include=["metadatas"])["metadatas"]:
                 self._collection.update(ids=[name], metadatas=[to_chroma(from_chroma(held) | changed)])
 
     def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Neighbour, ...]:
-        """Return the ideas whose text is most similar, the nearest first; ties by run and number.
+        """Return the ideas whose text is most similar, with what is told of them; see `similar`.
+
+        Raises:
+            IdeaMemoryError: The folder is damaged.
+        """
+        best = self.similar(text, k, exclude)
+        if not best:
+            return ()
+        self.flush()
+        names = [chroma_id(hit.key) for hit in best]
+        with named_errors(self.folder):
+            found = self._collection.get(ids=names, include=["metadatas"])
+        about = dict(zip(found["ids"], found["metadatas"], strict=True))
+        return tuple(neighbour(about[name], hit.similarity, self.run) for name, hit in zip(names, best, strict=True))
+
+    def similar(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Similar, ...]:
+        """Return which ideas' texts are most similar, the nearest first; ties by run and number.
 
         It compares with every idea held, in one product: among many variants of one idea, Chroma's graph index (HNSW)
         missed the equal text itself in half of the cases, and a repeat that is missed costs a trial.
@@ -215,7 +263,7 @@ class IdeaMemory:
             self._load()
         if self._vectors is None or k < 1:
             return ()
-        similarities = self._vectors.products(_unit(self._embedder([text])[0])[None])[:, 0]  # [m]
+        similarities = self._vectors.products(_unit(self._embedded([text])[0])[None])[:, 0]  # [m]
         for number in exclude:
             if (row := self._row_of.get((self.run, number))) is not None:
                 similarities[row] = -np.inf
@@ -225,11 +273,7 @@ class IdeaMemory:
         best = sorted(rows.tolist(), key=lambda row: (-round(float(similarities[row]), 6), self._keys[row]))[:k]
         if not best:
             return ()
-        names = [chroma_id(self._keys[row]) for row in best]
-        with named_errors(self.folder):
-            found = self._collection.get(ids=names, include=["metadatas"])
-        about = dict(zip(found["ids"], found["metadatas"], strict=True))
-        return tuple(neighbour(about[name], similarities[row], self.run) for name, row in zip(names, best, strict=True))
+        return tuple(Similar(*self._keys[row], float(similarities[row]), self.run) for row in best)
 
     def search(self, text: str, k: int = 10, **fields: str | int) -> tuple[Neighbour, ...]:
         """Return the nearest ideas among those whose fields have the given values, such as `axis="A2"`.
@@ -241,12 +285,13 @@ class IdeaMemory:
         """
         clauses: list[dict[str, Any]] = [{name: value} for name, value in fields.items()]
         where = {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None
+        self.flush()
         with named_errors(self.folder):
             k = min(k, self._collection.count())
             if k <= 0:
                 return ()
             found = self._collection.query(
-                query_embeddings=[self._embedder([text])[0]],
+                query_embeddings=self._embedded([text]),
                 n_results=k,
                 where=where,
                 include=["metadatas", "distances"],
@@ -292,6 +337,7 @@ class IdeaMemory:
 
     def _pages(self, include: list[str]) -> Iterator[tuple[int, Any]]:
         """Yield everything held, a page at a time, so that no copy of all of it is made."""
+        self.flush()
         with named_errors(self.folder):
             for offset in range(0, self._collection.count(), _BATCH):
                 page = self._collection.get(limit=_BATCH, offset=offset, include=include)
@@ -302,7 +348,7 @@ class IdeaMemory:
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
             keys = [(run, record.number) for record in batch]
-            vectors = self._embedder([record.idea.text for record in batch])
+            vectors = self._embedded([record.idea.text for record in batch])
             with named_errors(self.folder):
                 self._collection.upsert(
                     ids=[chroma_id(key) for key in keys],
@@ -311,6 +357,16 @@ class IdeaMemory:
                 )
             if self._loaded:
                 self._keep(keys, vectors)
+
+    def _embedded(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the vectors of some texts; one round asks for that of an idea half a dozen times."""
+        missing = list(dict.fromkeys(text for text in texts if text not in self._recent))
+        fresh = dict(zip(missing, self._embedder(missing), strict=True)) if missing else {}
+        found = [fresh[text] if text in fresh else self._recent[text] for text in texts]
+        if len(self._recent) + len(fresh) > _RECENT:
+            self._recent = {}
+        self._recent |= dict(islice(fresh.items(), _RECENT))
+        return found
 
     def _keep(self, keys: Sequence[Key], vectors: Sequence[np.ndarray]) -> None:
         """Hold vectors in memory as well, each of length 1."""

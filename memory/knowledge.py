@@ -14,6 +14,7 @@ from memory import crowding
 from memory.behaviour_index import BehaviourIndex
 from memory.code_index import CodeIndex
 from memory.edits import knobs
+from memory.mended import MendedCrystals
 from memory.records import Crowding, TrialRecord
 from memory.repeats import Repeats
 
@@ -45,6 +46,7 @@ class Knowledge:
         seed_train_py: The file that the search starts from.
         n_train: Crystals that a trial trains on.
         seed: Root of the search's random numbers.
+        mended: Which crystals each change mends.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Knowledge:
         self._person = person
         self._trial_folder = trial_folder
         self._knobs: dict[int, dict[str, Any]] = {}
+        self.mended = MendedCrystals(history, self.residuals)
         self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
 
     @property

@@ -14,8 +14,6 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SLUG_AT = 5  # a trial's folder is `0007-title-of-it`
-
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs whose name begins so, the one that was written to last first."""
@@ -37,10 +35,12 @@ def _trials(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     named = ctx.params.get("name")
     wanted = [path for path in runs if path.name == named] if named else runs[:1]
     for run in wanted:
-        for folder in sorted((run / "trials").glob("[0-9][0-9][0-9][0-9]*-*")):
-            number = folder.name.split("-")[0].lstrip("0") or "0"
+        trials = run / "trials"
+        for folder in sorted((*trials.glob("[0-9]*-*"), *trials.glob("[0-9]*xxx/[0-9]*-*"))):
+            digits, _, slug = folder.name.partition("-")
+            number = digits.lstrip("0") or "0"
             if number.startswith(incomplete):
-                yield number, folder.name[SLUG_AT:].replace("-", " ")
+                yield number, slug.replace("-", " ")
 
 
 def _runs(ctx: typer.Context) -> list[Path]:

@@ -209,9 +209,10 @@ def log_tail(follower: Follower, n_lines: int) -> list[str]:
     now = follower.now
     if now is None or now.node not in ("smoke", "train"):
         return []
-    for folder in follower.folder.trials.glob(f"{now.number:04d}-*"):
-        return last_words(folder / "smoke" if now.node == "smoke" else folder, n_lines)
-    return []
+    folder = follower.folder.trial_folders.find(now.number)
+    if folder is None:
+        return []
+    return last_words(folder / "smoke" if now.node == "smoke" else folder, n_lines)
 
 
 def round_seconds(trial: TrialRecord) -> float:

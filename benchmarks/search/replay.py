@@ -18,6 +18,7 @@ from graph import judging
 from graph.roles import RoleError
 from memory.embedding import LocalEmbedder
 from memory.history import History
+from memory.mended import MendedCrystals
 from memory.records import Crowding, Idea, TrialRecord
 from memory.repeats import Repeats
 from team.offline.scout import PlaybookScout
@@ -136,6 +137,7 @@ class House:
         self._text_view = text_view
         self._refuse_repeats = refuse_repeats
         self._residuals: dict[int, np.ndarray] = {}
+        self.mended = MendedCrystals(self.history, self.residuals)
         self._sets: dict[int, frozenset[str]] = {}
         self._vectors = np.zeros((0, 0))
         self._idea: Idea | None = None

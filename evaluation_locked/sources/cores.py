@@ -7,15 +7,17 @@ that has started threads (torch, a web client) cannot be forked safely, and macO
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, TypeVar
 
 from evaluation_locked.dataset import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,9 +55,21 @@ def map_over_cores(
         return [function(item) for item in items]
     try:
         with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-            return list(pool.map(function, items, chunksize=chunk))
+            with _interrupts_held_back():
+                results = pool.map(function, items, chunksize=chunk)
+            return list(results)
     except BrokenProcessPool as error:
         raise DataError(
             f"one of {n_workers} worker processes ended before its {len(items)} items were read ({error}); it was most "
             "likely stopped for lack of memory: close other programs, or import the data in smaller parts"
         ) from error
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold SIGINT back while workers start, who inherit that: Ctrl-C is for this process, and they end with it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -68,6 +68,7 @@ class OfflineStrategist:
     luck_rounds: int = 3
     modes: frozenset[Mode] = frozenset({"explore", "refine", "combine", "ablate", "simplify"})
     learns: bool = True
+    _fitted: list[object] = field(default_factory=lambda: [None, -1, None], init=False, repr=False, compare=False)
 
     def plan(self, number: int, knowledge: Knowledge) -> Plan:
         """Return the plan of trial `number`.
@@ -189,7 +190,14 @@ class OfflineStrategist:
         )
 
     def _belief(self, knowledge: Knowledge) -> Belief:
-        """Return what the trials so far say of every change that the playbook offers."""
+        """Return what the trials so far say of every change that the playbook offers; fitted once a round."""
+        held, n_entries, belief = self._fitted
+        if held is not knowledge or n_entries != knowledge.history.n_entries:
+            belief = self._fit(knowledge)
+            self._fitted[:] = knowledge, knowledge.history.n_entries, belief
+        return cast("Belief", belief)
+
+    def _fit(self, knowledge: Knowledge) -> Belief:
         techniques = knowledge.techniques
         by_knob = {technique.knob.name: technique for technique in techniques.values() if technique.knob is not None}
 
@@ -243,7 +251,7 @@ class OfflineStrategist:
             if not idea.removed and not (failed - ran).intersection(changes_of(idea))
             if (worth := _worth(idea, drawn)) > 0
         ]
-        profiles = _profiles(knowledge) if self.overlap_cost else {}
+        profiles = knowledge.mended.profiles() if self.overlap_cost else {}
         parent = next((idea.parent for _, idea in additions), None)
         present = set(knowledge.history.changes_in(parent)) if parent is not None else set()
         chosen: list[tuple[float, Idea]] = []
@@ -260,29 +268,6 @@ class OfflineStrategist:
             if left_of(best) > 0 and stand_together(together, present, knowledge.techniques):
                 chosen.append(best)
         return join([idea for _, idea in chosen], knowledge) if len(chosen) > 1 else None
-
-
-def _profiles(knowledge: Knowledge) -> dict[str, np.ndarray]:
-    """Return, for each change that was trained, [n_validation] by how much crystals gained where it was made.
-
-    The behaviour view of a change: the mean over its trials of parent's less trial's absolute residuals, each divided
-    by the number of changes that the trial made, centred and of length one.
-    """
-    found: dict[str, list[np.ndarray]] = {}
-    for trial in knowledge.history.trials.values():
-        if trial.score is None or trial.idea.parent is None or trial.idea.mode == "replicate":
-            continue
-        before, after = knowledge.residuals(trial.idea.parent), knowledge.residuals(trial.number)
-        if before is not None and after is not None:
-            keys = changes_of(trial.idea)
-            for key in keys:
-                found.setdefault(key, []).append((np.abs(before) - np.abs(after)) / len(keys))
-    profiles = {}
-    for key, gains in found.items():
-        centred = np.mean(gains, axis=0)
-        centred = centred - centred.mean()
-        profiles[key] = centred / max(float(np.linalg.norm(centred)), 1e-12)
-    return profiles
 
 
 def _overlap(one: Idea, other: Idea, profiles: dict[str, np.ndarray]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from memory.edits import EditError, normalised
@@ -73,10 +74,12 @@ def _defined(node: ast.stmt) -> list[str]:
             return []
 
 
+@lru_cache(maxsize=128)  # a parent's code is compared with that of each of its children
 def _without_idle(text: str) -> str:
     """Return the code without what is never read or never reached, down to where nothing more goes."""
     while True:
-        tree = _Reached(_switches(ast.parse(text))).visit(ast.parse(text))
+        tree = ast.parse(text)
+        tree = _Reached(_switches(tree)).visit(tree)
         dead = {node for _, node in _unread(tree)}
         tree.body = [node for node in tree.body if node not in dead]
         shorter = ast.unparse(ast.fix_missing_locations(tree))
@@ -151,17 +154,24 @@ def _never_run(tree: ast.Module) -> list[ast.stmt]:
 
 def _unread_inside(source: str, parent: str) -> Iterator[Finding]:
     """Yield new variables and attributes of `self` that are set and never read; notes, for they may draw numbers."""
-    tree, before = ast.parse(source), {ast.unparse(n) for n in ast.walk(ast.parse(parent)) if isinstance(n, ast.stmt)}
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    read |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
-    read |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    declared = {n for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.Module) for n in node.body}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and node not in declared and ast.unparse(node) not in before:
-            for target in node.targets:
-                match target:
-                    case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name) if name not in read:
-                        if not name.startswith("_"):
-                            yield Finding(node.lineno, "N2", f"{name} is set and never read", blocking=False)
-                    case _:
-                        pass
+    nodes, before = tuple(ast.walk(ast.parse(source))), _assignments(parent)
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    read |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+    read |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    declared = {n for node in nodes if isinstance(node, ast.ClassDef | ast.Module) for n in node.body}
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or node in declared:
+            continue
+        for target in node.targets:
+            match target:
+                case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name) if name not in read:
+                    if not name.startswith("_") and ast.unparse(node) not in before:
+                        yield Finding(node.lineno, "N2", f"{name} is set and never read", blocking=False)
+                case _:
+                    pass
+
+
+@lru_cache(maxsize=64)
+def _assignments(source: str) -> frozenset[str]:
+    """Return every plain assignment of a file, as text."""
+    return frozenset(ast.unparse(n) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assign))

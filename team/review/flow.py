@@ -13,7 +13,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from team.review.finding import Finding
-from team.review.frame import Frame
+from team.review.frame import Frame, text_of
 from team.review.names import TASK, Function
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def findings(names: Names) -> Iterator[Finding]:
     flow = _Flow(names)
     flow.run(names.tree.body, Frame())
     yield from flow.found
-    for node in ast.walk(names.tree):
+    for node in names.nodes:
         match node:
             case ast.Call(keywords=keywords):
                 given = {k.arg: k.value.value for k in keywords if isinstance(k.value, ast.Constant)}
@@ -63,7 +63,7 @@ class _Flow:
         self._batch_loops = 0
         self._submitted = {
             argument.id
-            for node in ast.walk(names.tree)
+            for node in names.nodes
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "submit"
             for argument in node.args
             if isinstance(argument, ast.Name)
@@ -131,7 +131,7 @@ class _Flow:
                 for one, other in zip(target.elts, value.elts, strict=True):
                     self._assign([one], other, frame)
                 continue
-            text = ast.unparse(target)
+            text = text_of(target)
             if isinstance(target, ast.Name):
                 frame.mixed.discard(text)
                 frame.stacked.discard(text)
@@ -152,13 +152,13 @@ class _Flow:
             case ast.Starred(value=value) | ast.Subscript(value=value):
                 self._mark(value, frame)
             case _:
-                frame.mixed.add(ast.unparse(target))
+                frame.mixed.add(text_of(target))
 
     def _loop(self, target: ast.expr, values: ast.expr, frame: Frame) -> None:
         if self._value(values, frame):
             self._mark(target, frame)
         names = {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
-        text = ast.unparse(values)
+        text = text_of(values)
         in_batches = any(word in text for word in ("split(", "chunk(", "batch", "Loader"))
         if text.startswith(("range(", "enumerate(")):
             frame.counters |= names
@@ -203,7 +203,7 @@ class _Flow:
         given = [self._value(argument, frame) for argument in arguments]
         method = isinstance(call.func, ast.Attribute)
         on = isinstance(call.func, ast.Attribute) and self._value(call.func.value, frame)
-        name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else text_of(call.func)
         if name == _SOURCE and method:
             return True
         if self._predicts(call.func):
@@ -218,7 +218,7 @@ class _Flow:
             self._statistic(call, name, on=on, frame=frame)
         functions = self.names.local_functions(call.func)
         if not functions and (on or any(given)) and not self.names.paths(call.func):
-            is_model = self.names.is_variable(call.func) or ast.unparse(call.func).startswith("self.")
+            is_model = self.names.is_variable(call.func) or text_of(call.func).startswith("self.")
             functions = self.names.definitions.get("forward", []) if is_model else []
         inner = [
             self._enter(function, call, on=on, frame=frame)
@@ -339,7 +339,7 @@ class _Flow:
                 if not isinstance(side, ast.Call) or not isinstance(side.func, ast.Attribute):
                     continue
                 function, above = side.func, self.names.parents.get(self.names.parents.get(side, side))
-                if function.attr not in _EXTREMES or (isinstance(above, ast.Call) and "exp" in ast.unparse(above.func)):
+                if function.attr not in _EXTREMES or (isinstance(above, ast.Call) and "exp" in text_of(above.func)):
                     continue
                 module = bool(self.names.paths(function))
                 data = side.args[0] if module and side.args else function.value
@@ -349,7 +349,7 @@ class _Flow:
                     self._note(side, f"{function.attr}() over the predicted crystals: keep the training crystals'")
         elif isinstance(op, ast.MatMult):
             turned = isinstance(left, ast.Attribute) and left.attr == "T"
-            turned = turned or (isinstance(left, ast.Call) and ast.unparse(left.func).endswith(".t"))
+            turned = turned or (isinstance(left, ast.Call) and text_of(left.func).endswith(".t"))
             if turned and self._value(left, frame) and not self._is_single(left, frame):
                 self._note(left, "a product that sums over the predicted crystals")
 
@@ -367,7 +367,7 @@ class _Flow:
         match node:
             case ast.List() | ast.ListComp() | ast.Tuple():
                 return True
-            case ast.Name() | ast.Attribute() if ast.unparse(node) in frame.stacked:
+            case ast.Name() | ast.Attribute() if text_of(node) in frame.stacked:
                 return True
             case ast.Call(func=ast.Attribute(attr=name)) if name in _STACKS and self.names.paths(node.func):
                 return True

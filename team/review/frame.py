@@ -29,7 +29,18 @@ class Frame:
     def holds(self, node: ast.expr) -> bool:
         """Return whether a name, or an attribute of one, holds predicted crystals."""
         while isinstance(node, ast.Attribute):
-            if ast.unparse(node) in self.mixed:
+            if text_of(node) in self.mixed:
                 return True
             node = node.value
         return isinstance(node, ast.Name) and node.id in self.mixed
+
+
+def text_of(node: ast.AST) -> str:
+    """Return an expression as text; that of a name or an attribute of one at little cost."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=(ast.Name() | ast.Attribute()) as value, attr=name):
+            return f"{text_of(value)}.{name}"
+        case _:
+            return ast.unparse(node)

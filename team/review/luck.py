@@ -31,7 +31,7 @@ _TASK_CLOCKS = ("seconds_left", "progress")
 def findings(names: Names) -> Iterator[Finding]:
     """Yield seeds that are not the judge's."""
     values = _values(names)
-    for node in ast.walk(names.tree):
+    for node in names.nodes:
         match node:
             case ast.Call(func=func):
                 seeds = bool(names.paths(func) & _SEEDERS)
@@ -99,7 +99,7 @@ def _is_seed(node: ast.AST) -> bool:
 def _values(names: Names) -> dict[str, list[ast.expr]]:
     """Return what each variable of the file is assigned or looped over, whatever its scope."""
     values: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(names.tree):
+    for node in names.nodes:
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:

@@ -15,6 +15,7 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (ast.Module, ast.ClassDef, ast.Lambda, *_FUNCTIONS, *_COMPREHENSIONS)
+_GIVES = (ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.Call)
 _ROUNDS = 4  # a name that stands for a name that stands for a name
 
 
@@ -22,6 +23,7 @@ class Names:
     """The scopes of one file and what is known of each name in them.
 
     Attributes:
+        nodes: Every node, in the order of `ast.walk`.
         parents: The node around each node.
         modules: Dotted paths that `import` statements bound, so that they are known to be modules.
         definitions: Functions of the file by name, methods among them.
@@ -32,23 +34,35 @@ class Names:
 
     def __init__(self, tree: ast.Module):
         self.tree = tree
-        self.parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        self.nodes = tuple(ast.walk(tree))
+        self.parents = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
         self.modules: set[str] = set()
         self.definitions: dict[str, list[Function]] = {}
         self.classes: dict[str, ast.ClassDef] = {}
         self.own_attributes: set[str] = set()
         self.text: dict[str, str] = {}
-        self._bound: dict[ast.AST, dict[str, set[str]]] = {n: {} for n in ast.walk(tree) if isinstance(n, _SCOPES)}
+        self._bound: dict[ast.AST, dict[str, set[str]]] = {n: {} for n in self.nodes if isinstance(n, _SCOPES)}
         self._attributes: dict[str, set[str]] = {}
+        self._paths: dict[ast.AST | None, frozenset[str]] | None = None
+        self._scopes: dict[ast.AST, ast.AST] = {}
         self._outside = self._evaluated_outside()
-        for node in ast.walk(tree):
+        for node in self.nodes:
             self._bind(node)
+        given = [node for node in self.nodes if isinstance(node, _GIVES)]
         for _ in range(_ROUNDS):
-            for node in ast.walk(tree):
+            for node in given:
                 self._follow(node)
+        self._paths = {}
 
-    def paths(self, node: ast.AST | None) -> frozenset[str]:  # noqa: PLR0911 - one case for each kind
+    def paths(self, node: ast.AST | None) -> frozenset[str]:
         """Return the dotted paths that an expression may stand for, such as `numpy.load`; empty where unknown."""
+        if self._paths is None:  # what names stand for is still being found out
+            return self._find_paths(node)
+        if (known := self._paths.get(node)) is None:
+            known = self._paths[node] = self._find_paths(node)
+        return known
+
+    def _find_paths(self, node: ast.AST | None) -> frozenset[str]:  # noqa: PLR0911 - one case for each kind
         match node:
             case ast.Name(id=name):
                 return self._name(node, name)
@@ -116,6 +130,11 @@ class Names:
 
     def _scope(self, node: ast.AST) -> ast.AST:
         """Return the scope that `node` is evaluated in."""
+        if (known := self._scopes.get(node)) is None:
+            known = self._scopes[node] = self._find_scope(node)
+        return known
+
+    def _find_scope(self, node: ast.AST) -> ast.AST:
         while True:
             outside = node in self._outside
             node = self.parents.get(node, self.tree)
@@ -136,7 +155,7 @@ class Names:
     def _evaluated_outside(self) -> set[ast.AST]:
         """Return the nodes below a scope that are evaluated in the scope around it, such as defaults."""
         outside: set[ast.AST] = set()
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             match node:
                 case ast.FunctionDef(args=args) | ast.AsyncFunctionDef(args=args) | ast.Lambda(args=args):
                     outside.update(args.defaults)

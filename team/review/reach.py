@@ -75,7 +75,7 @@ WHY = {
 
 def findings(names: Names) -> Iterator[Finding]:
     """Yield what the file reaches for beside numpy, torch, torch_geometric and the task client."""
-    for node in ast.walk(names.tree):
+    for node in names.nodes:
         match node:
             case ast.Import(names=aliases):
                 for alias in aliases:

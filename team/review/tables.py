@@ -37,7 +37,7 @@ _UNPACKS = frozenset({"json.loads", "ast.literal_eval", "numpy.frombuffer", "num
 def findings(names: Names) -> Iterator[Finding]:
     """Yield literals that may hold answers rather than properties of elements."""
     constants, texts = 0, 0
-    for node in ast.walk(names.tree):
+    for node in names.nodes:
         match node:
             case ast.List() | ast.Tuple() | ast.Set() | ast.Dict():
                 yield from _collection(node)

@@ -103,14 +103,14 @@ class RunWatch:
     def _read(self) -> Now:
         working = bool(Journal(self.folder.journal).writer())
         state = ("pausing" if self.folder.pause.exists() else "working") if working else "stopped"
-        newest = max(self.folder.trials.glob("[0-9]*"), default=None, key=lambda path: path.name)
+        newest = self.folder.trial_folders.newest()
         trial, title, log = None, "", list[str]()
         version = self._version()
         if newest is not None:
-            log = _newest_log(newest)
-            number = int(newest.name.split("-")[0])
+            number, place = newest
+            log = _newest_log(place)
             if working and number > self._last_recorded(version):
-                trial, title = number, _title(newest)
+                trial, title = number, _title(place)
         return Now(version, state, trial, title, tuple(log), self._trouble(), self._question(version))
 
     def _question(self, version: str) -> Asked | None:

@@ -107,7 +107,8 @@ class Desk:
         """Write prompt and answer where the trial's folder will be."""
         place = self._folder.exchanges(trial)
         place.mkdir(parents=True, exist_ok=True)
-        before = [*self._folder.trials.glob(f"{trial:04d}-*/llm/*.txt"), *place.glob("*.txt")]
+        made = self._folder.trial_folders.find(trial)
+        before = [*(made.glob("llm/*.txt") if made is not None else ()), *place.glob("*.txt")]
         parts = [*((turn.kind, turn.text) for turn in turns), ("answer", answer)]
         text = "".join(f"=== {kind} ===\n{_bounded(part)}\n\n" for kind, part in parts)
         (place / f"{len(before) + 1:02d}-{role}.txt").write_text(self._scrubber.clean(text), encoding="utf-8")

@@ -33,9 +33,11 @@ def again(number: int, parent: int, value: float) -> TrialRecord:
 
 
 def decided(*records: TrialRecord) -> list[tuple[int, str]]:
-    history = History(records)
-    entries = decide_again(history, records[-1].idea, compare_by_score(history))
-    return [(entry.trial, entry.outcome) for entry in entries]
+    history, found = History(records), []
+    for entry in decide_again(history, records[-1].idea, compare_by_score(history)):
+        history.add(entry)
+        found.append((entry.trial, entry.outcome))
+    return found
 
 
 SEED = (trial(0, 0.500, "kept"), again(1, 0, 0.502), again(2, 0, 0.498))
@@ -57,6 +59,24 @@ def test_a_champion_that_was_luck_gives_way_and_what_lost_to_it_is_judged_again(
     clear = good.model_copy(update={"score": trial(4, 0.442).score})
     assert decided(*SEED, lucky, clear, poor, luck) == [(3, "discarded"), (4, "near-miss")]
     assert decided(*SEED, lucky, poor, luck) == [(3, "discarded")], "no better than the seed"
+
+
+def test_what_an_interruption_cut_off_between_two_decisions_is_decided_afterwards_and_once() -> None:
+    lucky = trial(3, 0.44, "kept", parent=0, champion=0)
+    records = [*SEED, lucky, trial(4, 0.45, "discarded", parent=3, champion=3), again(5, 3, 0.52)]
+    history = History(records)
+    history.add(next(decide_again(history, records[-1].idea, compare_by_score(history))))  # and killed here
+    (second,) = decide_again(history, records[-1].idea, compare_by_score(history))
+    assert (second.trial, second.outcome) == (4, "near-miss")
+    history.add(second)
+    assert list(decide_again(history, records[-1].idea, compare_by_score(history))) == []
+
+
+def test_a_confirmed_champion_is_not_confirmed_twice_by_one_replicate() -> None:
+    records = [*SEED, trial(3, 0.40, "kept", parent=0, champion=0), again(4, 3, 0.41)]
+    history = History(records)
+    history.add(next(decide_again(history, records[-1].idea, compare_by_score(history))))
+    assert list(decide_again(history, records[-1].idea, compare_by_score(history))) == []
 
 
 def test_a_champion_that_holds_changes_nothing_else() -> None:

@@ -38,7 +38,7 @@ class Fixed:
     def __init__(self, **similarities: float) -> None:
         self.hits = [Hit(int(name[1:]), value) for name, value in similarities.items()]
 
-    def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> list[Hit]:
+    def similar(self, text: str, k: int, exclude: Collection[int] = ()) -> list[Hit]:
         return [hit for hit in self.hits if hit.label not in exclude][:k]
 
 

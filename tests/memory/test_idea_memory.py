@@ -224,6 +224,7 @@ def test_what_is_none_is_not_stored_and_everything_else_is(folder: Path) -> None
                  gain=0.01, gain_low=-0.005, gain_high=0.025, diff=diff, **spent)  # fmt: skip
     with IdeaMemory(folder) as memory:
         memory.add(full)
+        memory.flush()
         held = memory._collection.get(ids=["/000003", "/000004"], include=["metadatas"])["metadatas"]
     assert {name: held[1][name] for name in ("run", "number", "mode", "axis", "outcome")} == {
         "run": "", "number": 4, "mode": "explore", "axis": "A6", "outcome": "near-miss",

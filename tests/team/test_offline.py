@@ -234,7 +234,7 @@ def test_a_change_that_lost_is_refused_before_it_is_coded_on_whatever_base(knowl
     kept = record(3, 0.4, "kept", 0.1, techniques=("clamp-zero",), title="clamp at zero")
     known = knowledge(BASELINE, AGAIN, record(2, 0.6, "discarded", -0.1, **LOST_LAYERNORM), kept)
     nothing = cast("Any", None)
-    context = Context(nothing, nothing, known, offline_team(), Budget(9), person=nothing)
+    context = Context(nothing, nothing, known, offline_team(), Budget(9), person=nothing, publisher=nothing)
     plan = Plan(number=4, mode="explore", parent=3, axis="A4")
     repeat = Idea(number=4, mode="explore", axis="A4", title="LayerNorm of the summed messages", parent=3)
     news = repeat.model_copy(update={"title": "GroupNorm of the summed messages"})

@@ -1,0 +1,323 @@
+"""What a round costs beside its trials: our own CPU seconds, wall seconds and memory, with an instant trial.
+
+    python -m benchmarks.overhead --trials 20 100 1000
+
+Each team plays in a process of its own, wired as `team run` wires it: state machine, checkpoints, journal, idea memory,
+static review, scorer, idea graph, report, `now.json`. The trial is instant: predictions are written in place, so that
+no process of a trial is in a round's figures. What these processes cost is measured apart, on a train.py that predicts
+a constant. The models are a scripted endpoint in another process. CPU seconds are of the team's process with all its
+threads; those of the scorer stand beside. Wall time depends on what else the machine does.
+
+Three seeds: `trivial` predicts a constant (what the criterion is about), `shipped` is the seed of the project, whose
+file of 370 lines is what a review reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import cProfile
+import json
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluation_locked import tight_binding
+from evaluation_locked.prepare import prepare
+from evaluation_locked.process_tree import descendants
+from evaluation_locked.task import Caps, load_task
+from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
+from graph.context import Event
+from graph.machine import advance
+from graph.run_folder import RunConfig, create_run
+from graph.session import open_session
+from memory.journal import Journal
+from team.model.access import ModelAccess
+from team.model.settings import RoleSettings, TeamSettings
+from team.model.spend import SpendBook
+from team.now import announce
+from team.offline import offline_team
+from team.report.writer import ReportWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evaluation_locked.trial import Phase
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = ("strategist", "scout", "coder", "reviewer")
+WINDOW = 10  # rounds up to the one named that a figure is the median of
+TICKS = os.sysconf("SC_CLK_TCK")
+# Measured on two cores with an instant scripted endpoint and a trivial evaluation; seconds per extra iteration, MB.
+PEERS = {"OpenEvolve 0.4": (0.044, 73), "AIDE 0.2": (0.145, 173), "ShinkaEvolve 0.0.7": (0.270, 313)}
+N_KNOBS, VALUES = 24, (0.5, 1.5, 2.0, 3.0)
+
+TRAIN_PY = '''"""Predicts a constant."""
+
+import numpy as np
+
+from evaluation_locked.client import Task
+
+{knobs}
+
+
+def main():
+    """Learn nothing."""
+    task = Task.open()
+    labels = task.start_training()
+    value = float(np.median(labels)){sum}
+    crystals = task.finish_training()
+    task.submit(np.full(len(crystals), value))
+
+
+main()
+'''
+TASK_TOML = """name = "constant"
+title = "A seed that predicts a constant"
+target = "gap_ev"
+unit = "eV"
+source = "tight-binding"
+"""
+TECHNIQUE = """+++
+id = "knob-{i}"
+title = "Constant number {i}"
+axis = "A{axis}"
+family = "{family}"
+source = "own"
+expect = "nobody knows"
+evidence = "{evidence}"
+
+[knob]
+name = "KNOB_{i}"
+values = {values}
++++
+Another value of constant number {i}, which moves every prediction.
+"""
+
+
+class Instant:
+    """An executor that trains nothing: predictions are the labels, off by a draw of the trial's seed."""
+
+    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
+        order.folder.mkdir(parents=True, exist_ok=True)
+        (order.folder / "train.log").write_text("instant\n")
+        if not order.smoke:
+            labels = np.load(order.locked / "validation_labels.npy", allow_pickle=False)
+            draw = np.random.default_rng(order.seed)
+            np.save(order.folder / "predictions.npy", labels + draw.standard_normal(len(labels)) * draw.uniform(0.5, 1))
+        return TrialOutcome(status="finished", message="instant", train_seconds=0.001, predict_seconds=0.001)
+
+
+def write_seed(folder: Path) -> Path:
+    """Write the seed folder whose file predicts a constant, and return it."""
+    (folder / "playbook").mkdir(parents=True)
+    knobs = "\n".join(f"KNOB_{i} = 1.0" for i in range(N_KNOBS))
+    total = "".join(f" + (KNOB_{i} - 1.0) * {0.01 * (i + 1):.2f}" for i in range(N_KNOBS))
+    (folder / "train.py").write_text(TRAIN_PY.format(knobs=knobs, sum=total))
+    (folder / "task.toml").write_text(TASK_TOML)
+    for i in range(N_KNOBS):
+        text = TECHNIQUE.format(
+            i=i, axis=1 + i % 6, family=f"family {i % 8}", evidence=("++", "+", "0")[i % 3], values=list(VALUES)
+        )
+        (folder / "playbook" / f"knob-{i}.md").write_text(text)
+    return folder
+
+
+def play(folder: Path, who: str, seed_folder: Path, trials: list[int], base_url: str, profile: Path | None) -> Any:
+    """Play rounds to the last of `trials` in this process, and return what a round near each of them cost."""
+    task = load_task(seed_folder)
+    models = dict.fromkeys(ROLES, "scripted") if who == "scripted" else {}
+    config = RunConfig(name="r", task=task, seed_folder=str(seed_folder), trials=10**6, limit=1500, models=models)
+    run = create_run(folder, config, seed_folder)
+    prepare(task, tight_binding.load(), run.locked, config.limit)
+    cancel = threading.Event()
+    rounds: list[dict[str, Any]] = []
+    at = _now()
+    by_node: dict[str, float] = {}
+    node, began = "", time.process_time()
+
+    def listen(event: Event) -> None:
+        nonlocal at, node, began, by_node
+        now = time.process_time()
+        if event.kind == "node" and event.node is not None:
+            by_node[node] = by_node.get(node, 0.0) + now - began
+            node, began = event.node, now
+            if event.node == "strategise" and len(knowledge.history.trials) > len(rounds):
+                trained = sum(t.status != "not run" for t in knowledge.history.trials.values())
+                here = _now()
+                spent = {name: here[name] - at[name] for name in ("cpu", "wall", "others")}
+                rounds.append(spent | {"rss_mb": here["rss_mb"], "trained": trained, "nodes": by_node})
+                at, by_node = here, {}
+                if trained >= trials[-1]:
+                    cancel.set()
+
+    if who == "scripted":
+        from team.thinking import model_team
+        from team.thinking.desk import Desk
+
+        role = RoleSettings(model="scripted", base_url=base_url)
+        access = ModelAccess(TeamSettings(roles=dict.fromkeys(ROLES, role)), SpendBook(run.path))  # type: ignore[arg-type]
+        team = model_team(access.settings, Desk(access, run, cancel))
+    else:
+        team = offline_team()
+    journal = Journal(run.journal)
+    watch = cProfile.Profile()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(journal.lock())
+        announcer = stack.enter_context(announce(run))
+        report = stack.enter_context(ReportWriter(run, print))
+
+        def tell(event: Event) -> None:
+            listen(event)
+            report.listen(event)
+
+        context = stack.enter_context(open_session(run, config, journal, team, announcer.hear(tell), cancel))
+        context.executor = Instant()
+        knowledge = context.knowledge
+        at = _now()
+        if profile:
+            watch.enable()
+        with contextlib.suppress(TrialCancelled):
+            stopped = advance(context)
+            print(f"stopped: {stopped}", file=sys.stderr)
+        if profile:
+            watch.disable()
+            pstats.Stats(watch).dump_stats(profile)
+    found: dict[str, Any] = {"rounds": len(rounds), "peak_mb": _peak_mb(), "journal_bytes": run.journal.stat().st_size}
+    for wanted in trials:
+        # A round that was refused before its trial says little of what a trial costs.
+        near = [r for before, r in zip([None, *rounds], rounds, strict=False) if r["trained"] <= wanted]
+        near = near[-WINDOW:]
+        if near and near[-1]["trained"] == wanted:
+            found[f"at {wanted}"] = {
+                "cpu_ms": round(1000 * statistics.mean(r["cpu"] for r in near), 1),
+                "cpu_ms_median": round(1000 * statistics.median(r["cpu"] for r in near), 1),
+                "wall_ms_median": round(1000 * statistics.median(r["wall"] for r in near), 1),
+                "scorer_cpu_ms": round(1000 * statistics.mean(r["others"] for r in near), 1),
+                "resident_mb": round(near[-1]["rss_mb"]),
+                "cpu_ms_by_node": {
+                    name: round(1000 * statistics.mean(r["nodes"].get(name, 0.0) for r in near), 1)
+                    for name in sorted({name for r in near for name in r["nodes"]} - {""})
+                },
+            }
+    return found
+
+
+def processes_of_a_trial(folder: Path, n: int = 5) -> dict[str, float]:
+    """Return what the processes of one trial of a train.py that predicts a constant cost: warden, launcher, trial."""
+    seed = write_seed(folder / "seed")
+    task = load_task(seed)
+    prepare(task, tight_binding.load(), folder / "locked", 1500)
+    wall, cpu = [], []
+    for i in range(n):
+        order = TrialOrder(
+            train_py=seed / "train.py", locked=folder / "locked", folder=folder / f"trial-{i}", caps=Caps(), seed=i
+        )
+        before, began = os.times(), time.monotonic()
+        outcome = run_trial(order)
+        after = os.times()
+        assert outcome.status == "finished", outcome.message
+        wall.append(time.monotonic() - began)
+        cpu.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return {"wall_ms": round(1000 * statistics.median(wall)), "cpu_ms": round(1000 * statistics.median(cpu))}
+
+
+def _now() -> dict[str, float]:
+    return {
+        "cpu": time.process_time(),
+        "wall": time.monotonic(),
+        "others": _children_seconds(),
+        "rss_mb": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6,
+    }
+
+
+def _children_seconds() -> float:
+    """Return the CPU seconds of all processes below this one, ended ones among them."""
+    times = os.times()
+    total = times.children_user + times.children_system
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / TICKS
+    return total
+
+
+def _peak_mb() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return round(int(line.split()[1]) / 1000)
+    return 0
+
+
+@contextlib.contextmanager
+def scripted_endpoint() -> Any:
+    """Serve the scripted model from a process of its own, and yield its address."""
+    team = str(Path(sys.executable).with_name("team"))
+    server = subprocess.Popen(
+        [team, "scripted-model", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        yield json.loads(server.stdout.readline())["base_url"]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[20, 100, 1000])
+    parser.add_argument("--teams", nargs="+", choices=("scripted", "offline"), default=["scripted", "offline"])
+    parser.add_argument("--seeds", nargs="+", choices=("trivial", "shipped"), default=["trivial", "shipped"])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--play", help=argparse.SUPPRESS)
+    parser.add_argument("--base-url", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--profile", type=Path, help="where to write a profile of the process that plays")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        if arguments.play:
+            seed = write_seed(place / "seed") if arguments.seeds == ["trivial"] else ROOT / "crystal_seed"
+            found = play(place / "runs", arguments.play, seed, arguments.trials, arguments.base_url, arguments.profile)
+            print(json.dumps(found))
+            return
+        found = {"processes of a trial": processes_of_a_trial(place / "trials"), "peers (s per iteration, MB)": PEERS}
+        with scripted_endpoint() as base_url:
+            for seed_name in arguments.seeds:
+                for who in arguments.teams:
+                    command = [sys.executable, "-m", "benchmarks.overhead", "--play", who, "--base-url", base_url]
+                    command += ["--seeds", seed_name, "--trials", *map(str, arguments.trials)]
+                    if arguments.profile:
+                        command += ["--profile", f"{arguments.profile}.{who}.{seed_name}"]
+                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+                    found[f"{who} team, {seed_name} seed"] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(found, indent=1) if arguments.json else "\n".join(_lines(found)))
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: {value}" for name, value in found.items() if not name.endswith("seed")]
+    lines.append(f"{'':28} trials  CPU ms  wall ms  scorer CPU ms  resident MB")
+    for name, held in found.items():
+        for at, figures in held.items() if name.endswith("seed") else ():
+            if at.startswith("at "):
+                lines.append(
+                    f"{name:28} {at[3:]:>6}  {figures['cpu_ms']:6.0f}  {figures['wall_ms_median']:7.0f}  "
+                    f"{figures['scorer_cpu_ms']:13.0f}  {figures['resident_mb']:11d}"
+                )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
