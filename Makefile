@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: bench-search run test test-slow format clean help redteam docs
+.PHONY: bench-search bench-overhead bench-durability bench-campaign run test test-slow format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,3 +49,12 @@ redteam: $(STAMP)  ## try every promise of every layer, then let every attack lo
 bench-search: $(STAMP)  ## replay search strategies in a world of 400 recorded trials (half an hour on two cores)
 	@$(BIN)/python -m benchmarks.search.world
 	@$(BIN)/python -m benchmarks.search $(ARGS)
+
+bench-overhead: $(STAMP)  ## what a round costs beside its trials, next to other research loops (a quarter of an hour)
+	@$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+bench-durability: $(STAMP)  ## kill a run 200 times at random moments and count what is lost (ten minutes)
+	@$(BIN)/python -m benchmarks.durability $(ARGS)
+
+bench-campaign: $(STAMP)  ## what a decision costs after 1,000, 10,000 and 100,000 trials, without training
+	@$(BIN)/python -m benchmarks.campaign $(ARGS)

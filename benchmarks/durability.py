@@ -209,6 +209,7 @@ class Bench:
 
     def _kill(self, session: int, *, whole: bool) -> None:
         os.kill(session, signal.SIGKILL)
+        os.waitpid(session, 0)  # its lock is free only then
         while whole and (left := _alive()):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):

@@ -52,6 +52,9 @@ class Belief:
     are normal around their priors, and those of one axis share an offset; `own` is what a file is worth beyond the sum
     of its changes, and its children inherit it. All of it is normal, so the posterior is exact (Rasmussen and Williams,
     Gaussian Processes for Machine Learning, 2006, section 2.2).
+
+    Attributes:
+        files: The first trial of each file that it can speak of, in the order recorded.
     """
 
     def __init__(self, history: History, keys: Sequence[str], prior: Callable[[str], Prior], seed_noise: float):
@@ -70,9 +73,11 @@ class Belief:
         groups = list(files.values())
         if len(groups) > MAX_FILES:
             built_on = {trial.idea.parent for trial in history.trials.values()}
+            built_on.add(history.champion.number if history.champion is not None else None)
             old = [group for group in groups[:-MAX_FILES] if not built_on & set(group)]
             dropped = {group[0] for group in old[: len(groups) - MAX_FILES]}
             groups = [group for group in groups if group[0] not in dropped]
+        self.files = [group[0] for group in groups]
         self._row = {number: row for row, group in enumerate(groups) for number in group}
         held = [history.changes_in(group[0]) for group in groups]
         self._column = {key: i for i, key in enumerate(dict.fromkeys((*keys, *(k for ks in held for k in ks))))}
@@ -106,7 +111,7 @@ class Belief:
         """Return by how much a file is better than another in log score, and how uncertain that is.
 
         Raises:
-            KeyError: One of the trials has no score.
+            KeyError: One of the trials has no score, or is too old to be in `files`.
         """
         a, b = self._row[number], self._row[against]
         covariance = self._value_covariance

@@ -84,9 +84,8 @@ class Neighbour:
         return f"{self.run}/{self.number}" if self.run else self.number
 
 
-def neighbour(held: Mapping[str, Any], similarity: float, run: str) -> Neighbour:
-    """Return what a search gives back of an idea that Chroma holds; `run` is the one that asks."""
-    fields = from_chroma(held)
+def neighbour(fields: Mapping[str, Any], similarity: float, run: str) -> Neighbour:
+    """Return what a search gives back of an idea with these fields; `run` is the one that asks."""
     theirs = str(fields["run"])
     return Neighbour(
         run="" if theirs == run else theirs,

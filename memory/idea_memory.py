@@ -238,12 +238,17 @@ class IdeaMemory:
         best = self.similar(text, k, exclude)
         if not best:
             return ()
-        self.flush()
-        names = [chroma_id(hit.key) for hit in best]
-        with named_errors(self.folder):
-            found = self._collection.get(ids=names, include=["metadatas"])
-        about = dict(zip(found["ids"], found["metadatas"], strict=True))
-        return tuple(neighbour(about[name], hit.similarity, self.run) for name, hit in zip(names, best, strict=True))
+        about = {
+            (self.run, number): all_fields(record, self.run)
+            for number, record in self._unwritten.items()
+            if any(hit.key == (self.run, number) for hit in best)
+        }
+        if names := [chroma_id(hit.key) for hit in best if hit.key not in about]:
+            with named_errors(self.folder):
+                found = self._collection.get(ids=names, include=["metadatas"])
+            fields = (from_chroma(held) for held in found["metadatas"])
+            about |= {(str(held["run"]), int(held["number"])): held for held in fields}
+        return tuple(neighbour(about[hit.key], hit.similarity, self.run) for hit in best)
 
     def similar(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Similar, ...]:
         """Return which ideas' texts are most similar, the nearest first; ties by run and number.
@@ -299,7 +304,8 @@ class IdeaMemory:
         pairs = zip(found["metadatas"][0], 1 - np.array(found["distances"][0]), strict=True)
         return tuple(
             sorted(
-                (neighbour(*pair, self.run) for pair in pairs), key=lambda hit: (-hit.similarity, hit.run, hit.number)
+                (neighbour(from_chroma(held), likeness, self.run) for held, likeness in pairs),
+                key=lambda hit: (-hit.similarity, hit.run, hit.number),
             )
         )
 

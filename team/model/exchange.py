@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from team.model.failure import MOST_ATTEMPTS, TRANSPORT, RequestError, Usage
 from team.model.retry import RetryPolicy
 from team.model.spend import SpendLine
+from team.model.structured import schema_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,5 +265,5 @@ def most_tokens(turns: Sequence[Turn], schema: type[BaseModel] | None) -> int:
     """Return a high estimate of a prompt's tokens."""
     n_bytes = sum(len(turn.text.encode("utf-8", "replace")) for turn in turns)
     if schema is not None:
-        n_bytes += len(json.dumps(schema.model_json_schema()))
+        n_bytes += schema_bytes(schema)
     return n_bytes // BYTES_PER_TOKEN + TOKENS_PER_TURN * (len(turns) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ class AnswerError(ValueError):
     """An answer that does not fit its schema; the message is what the model is told."""
 
 
+@functools.cache  # a round asks a handful of times, always for the same few
 def tool_of(schema: type[BaseModel]) -> dict[str, Any]:
     """Return the tool in OpenAI's format whose arguments are the answer, as strict as the endpoint can be."""
     import openai
@@ -36,6 +38,7 @@ def tool_of(schema: type[BaseModel]) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+@functools.cache
 def response_format_of(schema: type[BaseModel]) -> dict[str, Any]:
     """Return the `response_format` in OpenAI's format."""
     function = tool_of(schema)["function"]
@@ -45,10 +48,17 @@ def response_format_of(schema: type[BaseModel]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": held}
 
 
+@functools.cache
 def instruction_of(schema: type[BaseModel]) -> str:
     """Return what a model is told that knows neither schemas nor tools; the same for every call of a role."""
     text = json.dumps(schema.model_json_schema(), separators=(",", ":"), ensure_ascii=False)
     return f"Answer with one JSON object in a ```json fence and nothing else. It is a {schema.__name__}:\n{text}"
+
+
+@functools.cache
+def schema_bytes(schema: type[BaseModel]) -> int:
+    """Return the length of a schema as JSON."""
+    return len(json.dumps(schema.model_json_schema()))
 
 
 def read_answer(text: str, schema: type[T], scrubber: Scrubber) -> T:

@@ -141,7 +141,8 @@ class OfflineStrategist:
         wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
         named = _scored(wanted.trials, knowledge.history)
         for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
-            behind, uncertain = belief.value(parent, champion.number)
+            known = parent in belief.files  # an old file that a person names may be none of them
+            behind, uncertain = belief.value(parent, champion.number) if known else (0.0, 0.0)
             start = behind + uncertain * float(rng.standard_normal())
             singles = moves(parent, number, knowledge)
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
@@ -227,8 +228,8 @@ class OfflineStrategist:
         history = knowledge.history
         lineage = set(history.lineage(champion.number))
         others: dict[str, tuple[float, int]] = {}
-        for trial in history.trials.values():
-            if trial.score is None or trial.number in lineage or trial.code_sha == champion.code_sha:
+        for trial in map(history.trials.__getitem__, belief.files):
+            if trial.number in lineage or trial.code_sha == champion.code_sha:
                 continue
             if history.outcome(trial.number) in ("set-aside", "crashed", "replicate"):
                 continue

@@ -6,6 +6,7 @@ not on the list.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -247,6 +248,7 @@ def _least_tried(number: int, options: Sequence[Option], knowledge: Knowledge) -
     return Plan(number=number, mode="explore", parent=option.parent, axis=option.axis, why=why)
 
 
+@functools.cache
 def _choice_of(n: int) -> type[StrategistAnswer]:
     """Return the schema of an answer that names one of `n` lines; another number is a fault that the model is told."""
     numbers: Any = Literal[tuple(range(1, n + 1))]

@@ -97,3 +97,11 @@ def test_a_long_history_is_cut_to_what_was_built_on_and_the_latest(monkeypatch: 
 
 def test_before_any_trial_the_prior_stands() -> None:
     assert believe().gain(["unseen"]) == pytest.approx((0.01, np.hypot(0.02, beliefs.AXIS_SPREAD)))
+
+
+def test_a_champion_that_nobody_built_on_stays_however_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beliefs, "MAX_FILES", 3)
+    old = [trial(0, 0.5, "kept"), trial(1, 0.4, "kept", parent=0), trial(2, 0.6, parent=0)]
+    known = believe(*old, *(trial(n, 0.5, parent=0) for n in range(3, 9)))
+    assert known.files[:2] == [0, 1] and 2 not in known.files
+    assert known.value(1, 0)[0] > 0
