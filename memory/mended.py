@@ -44,9 +44,11 @@ class MendedCrystals:
         for trial in islice(trials.values(), self._n_seen, None):
             if trial.score is None or trial.idea.parent is None or trial.idea.mode == "replicate":
                 continue
+            keys = changes_of(trial.idea)
+            if not keys:  # it only took something out
+                continue
             before, after = self._residuals(trial.idea.parent), self._residuals(trial.number)
             if before is not None and after is not None:
-                keys = changes_of(trial.idea)
                 gains = (np.abs(before) - np.abs(after)) / len(keys)
                 for key in keys:
                     self._sums[key] = gains + self._sums.get(key, 0.0)
