@@ -18,7 +18,8 @@ ALLOWED_IMPORTS = frozenset(
     "itertools json math numbers numpy operator random re statistics string textwrap time torch torch_geometric types "
     "typing typing_extensions warnings weakref".split()
 )
-JUDGE_MODULES = frozenset({"evaluation_locked.client", "evaluation_locked.crystals", "evaluation_locked.neighbours"})
+# What a trial may use of the judge's package; the sandbox opens these files and no others of it.
+JUDGE_MODULES = frozenset(f"evaluation_locked.{name}" for name in "client crystals elements folding neighbours".split())
 
 # The longest prefix of a dotted path decides; "" allows what a shorter one forbids.
 PATHS = {
@@ -63,9 +64,9 @@ PLAIN_DUNDERS = frozenset(
     "__add__ __mul__ __setattr__ __init_subclass__ __torch_function__ __annotations__ __main__ __all__".split()
 )
 WRITABLE = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.")
-SUBMODULES = frozenset(
+SUBMODULES = JUDGE_MODULES | frozenset(
     "torch.nn torch.nn.functional torch.optim torch.utils torch.jit torch.cuda torch.backends torch.autograd "
-    "numpy.random numpy.linalg evaluation_locked.client evaluation_locked.crystals evaluation_locked.neighbours".split()
+    "numpy.random numpy.linalg".split()
 )
 WHY = {
     "L2": "reads or writes past the task client, or runs text as code",
