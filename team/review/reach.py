@@ -18,7 +18,9 @@ ALLOWED_IMPORTS = frozenset(
     "itertools json math numbers numpy operator random re statistics string textwrap time torch torch_geometric types "
     "typing typing_extensions warnings weakref".split()
 )
-JUDGE_MODULES = frozenset({"evaluation_locked.client", "evaluation_locked.crystals", "evaluation_locked.neighbours"})
+JUDGE_MODULES = frozenset(
+    f"evaluation_locked.{name}" for name in ("client", "crystals", "elements", "folding", "neighbours")
+)
 
 # The longest prefix of a dotted path decides; "" allows what a shorter one forbids.
 PATHS = {
@@ -65,8 +67,8 @@ PLAIN_DUNDERS = frozenset(
 WRITABLE = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.")
 SUBMODULES = frozenset(
     "torch.nn torch.nn.functional torch.optim torch.utils torch.jit torch.cuda torch.backends torch.autograd "
-    "numpy.random numpy.linalg evaluation_locked.client evaluation_locked.crystals evaluation_locked.neighbours".split()
-)
+    "numpy.random numpy.linalg".split()
+).union(JUDGE_MODULES)
 WHY = {
     "L2": "reads or writes past the task client, or runs text as code",
     "L3": "reaches the interpreter, other processes or the client's inside",
