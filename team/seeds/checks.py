@@ -29,6 +29,7 @@ from evaluation_locked.warden import OVERRUN_SECONDS
 from graph.run_folder import last_words
 from memory.edits import EditError, apply_edits
 from memory.techniques import PlaybookError
+from team.review import findings
 from team.running import load_seed_playbook
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class _Bench:
 
     def on_trials(self) -> Iterator[Check]:
         """Let the mean predictor and the seed's file run as trials."""
+        yield self._review("review", self.train_py.read_text(encoding="utf-8"))
         mean_py = self.place / "mean.py"
         mean_py.write_text(MEAN_PREDICTOR, encoding="utf-8")
         recorded = self.facts.mean_predictor
@@ -183,6 +185,11 @@ class _Bench:
         yield Check(
             "budget", kept, f"{words}{self.spec.caps.memory_gib:g} GiB, {outcome.predict_seconds:.1f} s to predict"
         )
+
+    def _review(self, name: str, source: str, parent: str | None = None) -> Check:
+        """What the reviewer would say of a file before it is trained."""
+        wrong = [finding for finding in findings(source, parent) if finding.blocking]
+        return Check(name, not wrong, "; ".join(map(str, wrong)) or "the reviewer finds nothing to refuse")
 
     def _scored(self, train_py: Path, name: str, train_seconds: float) -> tuple[TrialOutcome, float | None, str]:
         """Run a trial and score it; without a score, say why there is none."""
@@ -216,14 +223,19 @@ class _Bench:
             return
         edited: dict[str, str] = {}
         refused = []
+        seed = self.train_py.read_text(encoding="utf-8")
         for technique in self.playbook:
             try:
                 edited[technique.id] = self._edited(technique)
             except EditError as error:
                 refused.append(Check(f"entry {technique.id}", False, str(error).splitlines()[0]))
+            else:
+                review = self._review(f"entry {technique.id}", edited[technique.id], seed)
+                refused += [] if review.passed else [review]
         yield from refused
-        n_applied = len(edited)
-        yield Check("playbook edits", not refused, f"{n_applied} of {len(self.playbook)} entries apply to train.py")
+        n_good = len(self.playbook) - len(refused)
+        words = f"{n_good} of {len(self.playbook)} entries apply to train.py and pass the reviewer"
+        yield Check("playbook edits", not refused, words)
         ids = list(edited)
         tried = ids[:: max(1, len(ids) // QUICK_SAMPLE)][:QUICK_SAMPLE] if self.wanted.quick else ids
         workers = max(1, (usable_cores() - 1) // self.wanted.n_threads) if not sandbox.has_gpu_devices() else 1

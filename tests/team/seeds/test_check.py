@@ -27,7 +27,7 @@ def seed(tmp_path: Path) -> Path:
     """The tiny seed, and of its playbook what is right."""
     folder = tmp_path / "seed"
     shutil.copytree(TINY_SEED, folder)
-    for broken in ("stale", "crash", "nan"):
+    for broken in ("stale", "crash", "nan", "comment"):
         (folder / "playbook" / f"{broken}.md").unlink()
     (folder / "brief.md").write_text("# Brief\n")
     return folder
@@ -46,6 +46,7 @@ def test_a_seed_that_works_passes_every_check(seed: Path) -> None:
         "source",
         "rows",
         "metric",
+        "review",
         "mean predictor",
         "trial",
         "budget",
@@ -53,7 +54,7 @@ def test_a_seed_that_works_passes_every_check(seed: Path) -> None:
         "playbook trains",
     ]
     assert "498 crystals to train on, 102 to judge by" in checks["rows"].found
-    assert checks["playbook trains"].found == "4 of 4 edited files train and predict"
+    assert checks["playbook trains"].found == "3 of 3 edited files train and predict"
 
 
 def test_every_broken_entry_is_named_and_the_exit_code_says_so(tmp_path: Path, team: Team) -> None:
@@ -61,7 +62,15 @@ def test_every_broken_entry_is_named_and_the_exit_code_says_so(tmp_path: Path, t
     assert done.returncode == 1
     checks = {check["name"]: check for check in json.loads(done.stdout)[str(TINY_SEED)]}
     failed = {name for name, check in checks.items() if not check["passed"]}
-    assert failed == {"brief.md", "entry stale", "playbook edits", "entry crash", "entry nan", "playbook trains"}
+    assert failed == {
+        "brief.md",
+        "entry stale",
+        "entry comment",
+        "playbook edits",
+        "entry crash",
+        "entry nan",
+        "playbook trains",
+    }
     assert "matches 0 times" in checks["entry stale"]["found"]
     assert "no_such_fact" in checks["entry crash"]["found"]
 
@@ -69,6 +78,7 @@ def test_every_broken_entry_is_named_and_the_exit_code_says_so(tmp_path: Path, t
 @pytest.mark.parametrize(
     ("old", "new", "failed", "words"),
     [
+        ("import numpy as np\n", "import os\n\nimport numpy as np\n", "review", "import of 'os'"),
         ("np.linalg.solve(", "np.linalg.solv(", "trial", "has no attribute 'solv'"),
         ("task.submit(predictions)", "task.submit(predictions[1:])", "trial", "predict each once"),
         ("    rng =", "    import time; time.sleep(60)\n    rng =", "budget", "s of 5 s to train"),
