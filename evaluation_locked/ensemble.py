@@ -80,6 +80,7 @@ class Chosen(Strict):
         gain: Over the champion on the rows that chose the ensemble, flattered by that choice.
         honest: Over the champion on rows that did not: members are chosen on one half of the formulas and judged on
             the other, both ways, in `N_HALVINGS` halvings. The champion had been chosen on all rows, which favours it.
+        fair: Over the best single training, which is chosen on the same half as the members: neither is favoured.
         rivals: What each rival scores, and the ensemble's gain over it on all rows and honestly.
         correlations: [k, k] Pearson correlation of the members' absolute errors.
         same_members: Mean share of the members that a choice on half of the rows has in common with the final one.
@@ -91,12 +92,15 @@ class Chosen(Strict):
     path: tuple[float, ...]
     gain: Gain
     honest: Gain
+    fair: Gain
     rivals: tuple[tuple[str, float, Gain, Gain], ...]
     correlations: tuple[tuple[float, ...], ...]
     same_members: float
 
 
-def combine(predictions: Sequence[np.ndarray], rule: Rule, weights: Sequence[int] | None = None) -> np.ndarray:
+def combine(
+    predictions: Sequence[np.ndarray] | np.ndarray, rule: Rule, weights: Sequence[int] | None = None
+) -> np.ndarray:
     """Return the weighted mean or median of k predictions, each [n]; a weight is how often one counts."""
     table = np.repeat(np.stack(predictions), 1 if weights is None else np.asarray(weights), axis=0)
     return np.asarray(np.median(table, axis=0) if rule == "median" else table.mean(axis=0))
@@ -122,7 +126,8 @@ def select(
 
     The first is the best alone. Each further one is that which makes the combination best, a cost for crowding taken
     off: the mean crowding with the members so far, times `order.penalty`, times the distance of the best single score
-    from perfect. Where no candidate brings a gain after that cost, the ensemble is complete.
+    from perfect. Of the ensembles of every size up to `order.size`, that with the best score less all costs is
+    returned: the second member may not pay for itself, and the third for both.
 
     Args:
         metric: What decides.
@@ -134,21 +139,20 @@ def select(
     perfect = 0.0 if metric.better == "lower" else 1.0
     alone = [metric.function(labels, row) for row in table]
     taken = [int(np.argmin(alone) if metric.better == "lower" else np.argmax(alone))]
-    best = alone[taken[0]]
-    cost = order.penalty * abs(best - perfect)
+    first = alone[taken[0]]
+    cost, paid = order.penalty * abs(first - perfect), 0.0
+    worth = [0.0]  # of each size: the gain over the best alone, less what was paid for crowding
     while len(taken) < order.size:
         options = [at for at in range(len(table)) if order.repeats or at not in taken]
-        values = [metric.function(labels, combine([*table[taken], table[at]], order.rule)) for at in options]
-        worth = [
-            metric.gain(best, value) - cost * float(crowding[at, taken].mean())
-            for at, value in zip(options, values, strict=True)
-        ]
-        if not worth or max(worth) <= 0:
+        if not options:
             break
-        pick = int(np.argmax(worth))
+        values = [metric.function(labels, combine([*table[taken], table[at]], order.rule)) for at in options]
+        costs = [cost * float(crowding[at, taken].mean()) for at in options]
+        pick = int(np.argmax([metric.gain(first, v) - c for v, c in zip(values, costs, strict=True)]))
         taken.append(options[pick])
-        best = values[pick]
-    return taken
+        paid += costs[pick]
+        worth.append(metric.gain(first, values[pick]) - paid)
+    return taken[: 1 + int(np.argmax(worth))]
 
 
 def halve(groups: np.ndarray, seed: int) -> np.ndarray:
@@ -226,14 +230,16 @@ def measure(
     champion = table[trials.index(order.champion)]
     taken = select(metric, labels, table, crowding, order)
     ensemble = combine(table[taken], order.rule)
-    halved, alike = [], []
+    halved, alone, alike = [], [], []
     for seed in range(N_HALVINGS):
-        here, said = halve(groups, seed), np.empty(len(labels))
+        here, said, single = halve(groups, seed), np.empty(len(labels)), np.empty(len(labels))
         for chose in (here, ~here):
             some = select(metric, labels[chose], table[:, chose], crowding, order)
             said[~chose] = combine(table[some][:, ~chose], order.rule)
+            single[~chose] = table[some[0], ~chose]
             alike.append(len({*some} & {*taken}) / len({*some} | {*taken}))
         halved.append(said)
+        alone.append(single)
 
     def over(other: np.ndarray) -> tuple[Gain, Gain]:
         return (
@@ -250,6 +256,7 @@ def measure(
         path=tuple(metric.function(labels, combine(table[taken[:k]], order.rule)) for k in range(1, len(taken) + 1)),
         gain=gain,
         honest=honest,
+        fair=gain_on(metric, labels, list(zip(halved, alone, strict=True)), groups),
         rivals=tuple((name, metric.function(labels, said), *over(said)) for name, said in rivals),
         correlations=tuple(tuple(float(v) for v in row) for row in np.atleast_2d(np.corrcoef(errors))),
         same_members=float(np.mean(alike)),
