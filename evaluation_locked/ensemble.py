@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from evaluation_locked.metrics import METRICS
+from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.own_process import answer, ask
+from evaluation_locked.prepare import load_facts
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import METRIC_FILE, SeedError
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from evaluation_locked.metrics import Metric
 
 Rule = Literal["mean", "median"]
+_REFUSALS = (ScoringError, SeedError)
 N_HALVINGS = 20
 N_RESAMPLES = 1000
 N_RESAMPLES_OF_RANKS = 200  # a metric that is no mean over rows is measured anew for each
@@ -46,7 +49,6 @@ class Order(Strict):
 
     Attributes:
         locked: The locked folder of the run.
-        metric: What decides.
         predictions: Trial and file of every training that may become a member, the champion's own among them.
         champion: The trial that stands in the champion's place.
         crowding: [m, m] how alike the errors of two trainings are, 0 to 1, see `memory.crowding`.
@@ -58,7 +60,6 @@ class Order(Strict):
     """
 
     locked: str
-    metric: str
     predictions: tuple[tuple[int, str], ...]
     champion: int
     crowding: tuple[tuple[float, ...], ...]
@@ -102,7 +103,7 @@ def combine(
     predictions: Sequence[np.ndarray] | np.ndarray, rule: Rule, weights: Sequence[int] | None = None
 ) -> np.ndarray:
     """Return the weighted mean or median of k predictions, each [n]; a weight is how often one counts."""
-    table = np.repeat(np.stack(predictions), 1 if weights is None else np.asarray(weights), axis=0)
+    table = np.repeat(np.asarray(predictions), 1 if weights is None else np.asarray(weights), axis=0)
     return np.asarray(np.median(table, axis=0) if rule == "median" else table.mean(axis=0))
 
 
@@ -112,7 +113,7 @@ def choose(order: Order) -> Chosen:
     Raises:
         ScoringError: Predictions cannot be read, or do not fit the rows.
     """
-    return Chosen.model_validate(ask("evaluation_locked.ensemble", order.model_dump(mode="json"), (ScoringError,)))
+    return Chosen.model_validate(ask("evaluation_locked.ensemble", order.model_dump(mode="json"), _REFUSALS))
 
 
 def select(
@@ -177,8 +178,11 @@ def gain_on(
     """
     rng = np.random.default_rng(0)
     n_groups = int(groups.max()) + 1
-    if metric.name == "mae":
-        per_row = np.mean([np.abs(labels - old) - np.abs(labels - new) for new, old in pairs], axis=0)
+    if metric.errors is not None:
+        sign = 1.0 if metric.better == "lower" else -1.0
+        per_row = sign * np.mean(
+            [metric.errors(labels, old) - metric.errors(labels, new) for new, old in pairs], axis=0
+        )
         total, count = np.bincount(groups, per_row), np.bincount(groups)
         drawn = []
         for _ in range(N_RESAMPLES):
@@ -268,12 +272,14 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
 
     order = Order.model_validate(asked)
     locked = Path(order.locked)
+    facts = load_facts(locked)
+    metric = judge_metric(facts.metric, facts.kind, facts.own_metric, locked / METRIC_FILE)
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     with np.load(locked / "validation.npz", allow_pickle=False) as file:
         groups = np.unique(Crystals.from_arrays(file).formula_keys(), return_inverse=True)[1]
     table = np.stack([_read(path, len(labels)) for _, path in order.predictions])
     rivals = [(name, combine([_read(path, len(labels)) for path in paths], order.rule)) for name, paths in order.rivals]
-    return measure(METRICS[order.metric], labels, groups, table, rivals, order).model_dump(mode="json")
+    return measure(metric, labels, groups, table, rivals, order).model_dump(mode="json")
 
 
 def _read(path: str, n: int) -> np.ndarray:
@@ -288,7 +294,7 @@ def _read(path: str, n: int) -> np.ndarray:
 
 def main() -> None:
     """Choose the ensemble that standard input orders."""
-    answer(_step, (ScoringError,))
+    answer(_step, _REFUSALS)
 
 
 if __name__ == "__main__":

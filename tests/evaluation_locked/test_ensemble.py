@@ -15,7 +15,7 @@ N = 600
 def order(n_candidates: int, **changes: object) -> Order:
     ones = tuple((at, "") for at in range(n_candidates))
     flat = tuple(tuple(float(i == j) for j in range(n_candidates)) for i in range(n_candidates))
-    settled = Order(locked="", metric="mae", predictions=ones, champion=0, crowding=flat, rule="mean")
+    settled = Order(locked="", predictions=ones, champion=0, crowding=flat, rule="mean")
     return settled.model_copy(update=changes)
 
 
@@ -97,6 +97,5 @@ def test_a_metric_that_ranks_has_its_gains_too() -> None:
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 2, 200).astype(float)
     table = labels + rng.normal(size=(3, 200))
-    asked = order(3, metric="roc_auc")
-    found = measure(METRICS["roc_auc"], labels, np.arange(200), table, [], asked)
+    found = measure(METRICS["roc_auc"], labels, np.arange(200), table, [], order(3))
     assert found.score > found.champion_score and found.gain.low < found.gain.value < found.gain.high
