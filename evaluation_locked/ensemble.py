@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from evaluation_locked.metrics import METRICS
+from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.own_process import answer, ask
+from evaluation_locked.prepare import load_facts
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import METRIC_FILE, SeedError
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from evaluation_locked.metrics import Metric
 
 Rule = Literal["mean", "median"]
+_REFUSALS = (ScoringError, SeedError)
 N_HALVINGS = 20
 N_RESAMPLES = 1000
 N_RESAMPLES_OF_RANKS = 200  # a metric that is no mean over rows is measured anew for each
@@ -46,7 +49,6 @@ class Order(Strict):
 
     Attributes:
         locked: The locked folder of the run.
-        metric: What decides.
         predictions: Trial and file of every training that may become a member, the champion's own among them.
         champion: The trial that stands in the champion's place.
         crowding: [m, m] how alike the errors of two trainings are, 0 to 1, see `memory.crowding`.
@@ -58,7 +60,6 @@ class Order(Strict):
     """
 
     locked: str
-    metric: str
     predictions: tuple[tuple[int, str], ...]
     champion: int
     crowding: tuple[tuple[float, ...], ...]
@@ -80,6 +81,7 @@ class Chosen(Strict):
         gain: Over the champion on the rows that chose the ensemble, flattered by that choice.
         honest: Over the champion on rows that did not: members are chosen on one half of the formulas and judged on
             the other, both ways, in `N_HALVINGS` halvings. The champion had been chosen on all rows, which favours it.
+        fair: Over the best single training, which is chosen on the same half as the members: neither is favoured.
         rivals: What each rival scores, and the ensemble's gain over it on all rows and honestly.
         correlations: [k, k] Pearson correlation of the members' absolute errors.
         same_members: Mean share of the members that a choice on half of the rows has in common with the final one.
@@ -91,14 +93,17 @@ class Chosen(Strict):
     path: tuple[float, ...]
     gain: Gain
     honest: Gain
+    fair: Gain
     rivals: tuple[tuple[str, float, Gain, Gain], ...]
     correlations: tuple[tuple[float, ...], ...]
     same_members: float
 
 
-def combine(predictions: Sequence[np.ndarray], rule: Rule, weights: Sequence[int] | None = None) -> np.ndarray:
+def combine(
+    predictions: Sequence[np.ndarray] | np.ndarray, rule: Rule, weights: Sequence[int] | None = None
+) -> np.ndarray:
     """Return the weighted mean or median of k predictions, each [n]; a weight is how often one counts."""
-    table = np.repeat(np.stack(predictions), 1 if weights is None else np.asarray(weights), axis=0)
+    table = np.repeat(np.asarray(predictions), 1 if weights is None else np.asarray(weights), axis=0)
     return np.asarray(np.median(table, axis=0) if rule == "median" else table.mean(axis=0))
 
 
@@ -108,7 +113,7 @@ def choose(order: Order) -> Chosen:
     Raises:
         ScoringError: Predictions cannot be read, or do not fit the rows.
     """
-    return Chosen.model_validate(ask("evaluation_locked.ensemble", order.model_dump(mode="json"), (ScoringError,)))
+    return Chosen.model_validate(ask("evaluation_locked.ensemble", order.model_dump(mode="json"), _REFUSALS))
 
 
 def select(
@@ -122,7 +127,8 @@ def select(
 
     The first is the best alone. Each further one is that which makes the combination best, a cost for crowding taken
     off: the mean crowding with the members so far, times `order.penalty`, times the distance of the best single score
-    from perfect. Where no candidate brings a gain after that cost, the ensemble is complete.
+    from perfect. Of the ensembles of every size up to `order.size`, that with the best score less all costs is
+    returned: the second member may not pay for itself, and the third for both.
 
     Args:
         metric: What decides.
@@ -134,21 +140,20 @@ def select(
     perfect = 0.0 if metric.better == "lower" else 1.0
     alone = [metric.function(labels, row) for row in table]
     taken = [int(np.argmin(alone) if metric.better == "lower" else np.argmax(alone))]
-    best = alone[taken[0]]
-    cost = order.penalty * abs(best - perfect)
+    first = alone[taken[0]]
+    cost, paid = order.penalty * abs(first - perfect), 0.0
+    worth = [0.0]  # of each size: the gain over the best alone, less what was paid for crowding
     while len(taken) < order.size:
         options = [at for at in range(len(table)) if order.repeats or at not in taken]
-        values = [metric.function(labels, combine([*table[taken], table[at]], order.rule)) for at in options]
-        worth = [
-            metric.gain(best, value) - cost * float(crowding[at, taken].mean())
-            for at, value in zip(options, values, strict=True)
-        ]
-        if not worth or max(worth) <= 0:
+        if not options:
             break
-        pick = int(np.argmax(worth))
+        values = [metric.function(labels, combine([*table[taken], table[at]], order.rule)) for at in options]
+        costs = [cost * float(crowding[at, taken].mean()) for at in options]
+        pick = int(np.argmax([metric.gain(first, v) - c for v, c in zip(values, costs, strict=True)]))
         taken.append(options[pick])
-        best = values[pick]
-    return taken
+        paid += costs[pick]
+        worth.append(metric.gain(first, values[pick]) - paid)
+    return taken[: 1 + int(np.argmax(worth))]
 
 
 def halve(groups: np.ndarray, seed: int) -> np.ndarray:
@@ -173,8 +178,11 @@ def gain_on(
     """
     rng = np.random.default_rng(0)
     n_groups = int(groups.max()) + 1
-    if metric.name == "mae":
-        per_row = np.mean([np.abs(labels - old) - np.abs(labels - new) for new, old in pairs], axis=0)
+    if metric.errors is not None:
+        sign = 1.0 if metric.better == "lower" else -1.0
+        per_row = sign * np.mean(
+            [metric.errors(labels, old) - metric.errors(labels, new) for new, old in pairs], axis=0
+        )
         total, count = np.bincount(groups, per_row), np.bincount(groups)
         drawn = []
         for _ in range(N_RESAMPLES):
@@ -226,14 +234,16 @@ def measure(
     champion = table[trials.index(order.champion)]
     taken = select(metric, labels, table, crowding, order)
     ensemble = combine(table[taken], order.rule)
-    halved, alike = [], []
+    halved, alone, alike = [], [], []
     for seed in range(N_HALVINGS):
-        here, said = halve(groups, seed), np.empty(len(labels))
+        here, said, single = halve(groups, seed), np.empty(len(labels)), np.empty(len(labels))
         for chose in (here, ~here):
             some = select(metric, labels[chose], table[:, chose], crowding, order)
             said[~chose] = combine(table[some][:, ~chose], order.rule)
+            single[~chose] = table[some[0], ~chose]
             alike.append(len({*some} & {*taken}) / len({*some} | {*taken}))
         halved.append(said)
+        alone.append(single)
 
     def over(other: np.ndarray) -> tuple[Gain, Gain]:
         return (
@@ -250,6 +260,7 @@ def measure(
         path=tuple(metric.function(labels, combine(table[taken[:k]], order.rule)) for k in range(1, len(taken) + 1)),
         gain=gain,
         honest=honest,
+        fair=gain_on(metric, labels, list(zip(halved, alone, strict=True)), groups),
         rivals=tuple((name, metric.function(labels, said), *over(said)) for name, said in rivals),
         correlations=tuple(tuple(float(v) for v in row) for row in np.atleast_2d(np.corrcoef(errors))),
         same_members=float(np.mean(alike)),
@@ -261,12 +272,14 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
 
     order = Order.model_validate(asked)
     locked = Path(order.locked)
+    facts = load_facts(locked)
+    metric = judge_metric(facts.metric, facts.kind, facts.own_metric, locked / METRIC_FILE)
     labels = np.load(locked / "validation_labels.npy", allow_pickle=False)
     with np.load(locked / "validation.npz", allow_pickle=False) as file:
         groups = np.unique(Crystals.from_arrays(file).formula_keys(), return_inverse=True)[1]
     table = np.stack([_read(path, len(labels)) for _, path in order.predictions])
     rivals = [(name, combine([_read(path, len(labels)) for path in paths], order.rule)) for name, paths in order.rivals]
-    return measure(METRICS[order.metric], labels, groups, table, rivals, order).model_dump(mode="json")
+    return measure(metric, labels, groups, table, rivals, order).model_dump(mode="json")
 
 
 def _read(path: str, n: int) -> np.ndarray:
@@ -281,7 +294,7 @@ def _read(path: str, n: int) -> np.ndarray:
 
 def main() -> None:
     """Choose the ensemble that standard input orders."""
-    answer(_step, (ScoringError,))
+    answer(_step, _REFUSALS)
 
 
 if __name__ == "__main__":

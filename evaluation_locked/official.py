@@ -19,11 +19,13 @@ from evaluation_locked.breakdown import Part, split_score
 from evaluation_locked.dataset import DataError, Dataset
 from evaluation_locked.layers import seals
 from evaluation_locked.looks import Look, Subject, count_look
-from evaluation_locked.metrics import METRICS
+from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import bootstrap_differences, interval
+from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.own_process import answer, ask
 from evaluation_locked.prepare import TaskFacts, judge_digest, write_rows
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import METRIC_FILE, SeedError
 from evaluation_locked.task import Strict, TaskSpec
 
 # Tables that hold an official task: sha256 over labels and elements in official row order, see `fingerprint`.
@@ -52,6 +54,7 @@ class Rows(Strict):
         fold: Official fold.
         own: For a source that is no official task: `kfold` (the folds that the search was drawn by, so that it saw
             nothing of the test rows of one) or `grouped` (no formula is both trained on and tested).
+        metric_file: The metric of the seed's own, where it has one.
         known_tables: See `KNOWN_TABLES`.
     """
 
@@ -60,6 +63,7 @@ class Rows(Strict):
     data_hash: str
     fold: int
     own: OwnFolds = ""
+    metric_file: Path | None = None
     known_tables: dict[str, str] = KNOWN_TABLES
 
 
@@ -210,9 +214,11 @@ def _prepare(rows: Rows, folder: Path) -> dict[str, Any]:
     train_rows, test_rows = fold_rows(rows, dataset, task)
     train, test = dataset.select(train_rows), dataset.select(test_rows)
     write_rows(folder, train, test.crystals)
-    spec = rows.spec
+    spec, metric = rows.spec, metric_of(rows)
     digest = judge_digest(spec)
     digest.update(f"{rows.own}{task} {rows.fold} {rows.data_hash}".encode())
+    if spec.own_metric is not None and rows.metric_file is not None:
+        digest.update(rows.metric_file.read_bytes())
     facts = TaskFacts(
         name=spec.name,
         kind=spec.kind,
@@ -227,7 +233,7 @@ def _prepare(rows: Rows, folder: Path) -> dict[str, Any]:
         n_search=len(train),
         n_train=len(train),
         n_validation=len(test),
-        mean_predictor=spec.score_metric.function(test.target, np.full(len(test), train.target.mean())),
+        mean_predictor=metric.function(test.target, np.full(len(test), train.target.mean())),
     )
     (folder / "facts.json").write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return facts.model_dump(mode="json")
@@ -243,16 +249,16 @@ def _score(rows: Rows, facts: TaskFacts, subject: Subject, place: Path) -> dict[
     dataset, task = load_claimed(rows)
     train_rows, test_rows = fold_rows(rows, dataset, task)
     labels = dataset.target[test_rows]
-    metric = METRICS[rows.spec.metric]
-    said = predictions
+    metric = metric_of(rows)
+    said, theirs = predictions, metric.function(labels, predictions)
     if rows.own:
-        theirs = metric.function(labels, said)
         recorder = {m.name: m.function(labels, said) for m in METRICS.values() if m.kind == metric.kind}
     else:
         recorder = recorded_scores(task, rows.fold, labels, predictions)
-        theirs = recorder[RECORDER_NAMES[metric.name]]
-        # MatBench's recorder cuts probabilities at one half before it takes the area under the ROC curve: so must we.
-        said = (predictions > 0.5).astype(np.float64) if metric.kind == "classification" else predictions
+        if metric.name in RECORDER_NAMES:  # a metric of the seed's own, MatBench does not know
+            theirs = recorder[RECORDER_NAMES[metric.name]]
+            # MatBench's recorder cuts probabilities at one half before it takes the area under the ROC curve: so do we.
+            said = (predictions > 0.5).astype(np.float64) if metric.kind == "classification" else predictions
     spread = interval(metric.function(labels, said), bootstrap_differences(metric, labels, [said]))
     if abs(spread.value - theirs) > AGREEMENT * max(1.0, abs(theirs)):
         raise ScoringError(f"our {metric.name} is {spread.value!r} and MatBench's recorder says {theirs!r}: tell us")
@@ -298,6 +304,15 @@ def refuse_strange(predictions: np.ndarray, n_due: int, path: Path, kind: str) -
             f"{path}: {bad.sum()} of {n_due} predictions are {what}; the first is that of test row {row}, "
             f"{predictions[row]}"
         )
+
+
+def metric_of(rows: Rows) -> Metric:
+    """Return the metric that decides, ready to compute, in a process of the judge.
+
+    Raises:
+        SeedError: It is the seed's own, and its file does not define it.
+    """
+    return judge_metric(rows.spec.metric, rows.spec.kind, rows.spec.own_metric, rows.metric_file or Path(METRIC_FILE))
 
 
 def load_claimed(rows: Rows) -> tuple[Dataset, str]:
@@ -384,7 +399,7 @@ def _step(order: dict[str, Any]) -> dict[str, Any]:
     return _score(rows, facts, subject, Path(order["place"]))
 
 
-_REFUSALS = (ScoringError, DataError, NotOfficialError)
+_REFUSALS = (ScoringError, DataError, NotOfficialError, SeedError)
 
 
 def main() -> None:

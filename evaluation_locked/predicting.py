@@ -46,14 +46,20 @@ def search_crystals(locked: Path) -> Crystals:
     Raises:
         DataError: The locked folder is damaged.
     """
-    return concatenate([Crystals.from_arrays(_arrays(locked / name)) for name in ("train.npz", "validation.npz")])
+    names = ("train.npz",) if _all_train(locked) else ("train.npz", "validation.npz")
+    return concatenate([Crystals.from_arrays(_arrays(locked / name)) for name in names])
+
+
+def _all_train(locked: Path) -> bool:
+    """Say whether train.npz holds every row of the search, as it does under cross-validation."""
+    return (locked / "parts.npy").exists()
 
 
 def _step(order: Mapping[str, Any]) -> dict[str, Any]:
     locked, folder = Path(order["locked"]), Path(order["folder"])
-    labels = np.concatenate(
-        [_arrays(locked / "train.npz")["labels"], np.load(locked / "validation_labels.npy", allow_pickle=False)]
-    )
+    labels = _arrays(locked / "train.npz")["labels"]
+    if not _all_train(locked):
+        labels = np.concatenate([labels, np.load(locked / "validation_labels.npy", allow_pickle=False)])
     asked = Crystals.from_arrays(_arrays(folder / "asked.npz"))
     (folder / "asked.npz").unlink()
     facts = load_facts(locked)
@@ -64,7 +70,7 @@ def _step(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(folder: Path, train: Dataset, asked: Crystals, facts: TaskFacts) -> TaskFacts:
     write_rows(folder, train, asked)
-    facts = facts.model_copy(update={"n_train": len(train), "n_validation": len(asked)})
+    facts = facts.model_copy(update={"n_train": len(train), "n_validation": len(asked), "n_trainings": 1, "repeats": 1})
     (folder / "facts.json").write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return facts
 

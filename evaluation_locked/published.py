@@ -19,9 +19,10 @@ import numpy as np
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.dataset import DataError
 from evaluation_locked.ensemble import Gain, combine, gain_on
-from evaluation_locked.official import NotOfficialError, Rows, fold_rows, load_claimed, predictions_sha
+from evaluation_locked.official import NotOfficialError, Rows, fold_rows, load_claimed, metric_of, predictions_sha
 from evaluation_locked.own_process import answer, ask
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import SeedError
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from evaluation_locked.metrics import Metric
 
 _MODULE = "evaluation_locked.published"
-_REFUSALS = (DataError, ScoringError, NotOfficialError)
+_REFUSALS = (DataError, ScoringError, NotOfficialError, SeedError)
 MIN_ROWS = 20
 _PREDICTED = ("prediction", "predictions", "predicted", "pred", "y_pred")
 _FORMS = (
@@ -253,10 +254,12 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
         predictions = np.load(one.path, allow_pickle=False)
         if one.fold is None:
             rows, here, ambiguous = _locate(Path(order.locked), dataset)
-            ours[rows] = predictions[here]
+            times = np.bincount(rows, minlength=len(dataset))  # under cross-validation one of each cut
+            total = np.bincount(rows, predictions[here], minlength=len(dataset))
+            ours = np.where(times > 0, total / np.maximum(times, 1), np.nan)
         else:
             ours[fold_rows(order.rows.model_copy(update={"fold": one.fold}), dataset, task)[1]] = predictions
-    metric, formulas = order.rows.spec.score_metric, dataset.crystals.formula_keys()
+    metric, formulas = metric_of(order.rows), dataset.crystals.formula_keys()
     found = [
         beside(metric, dataset.target, ours, theirs, formulas, name)
         for path in order.files

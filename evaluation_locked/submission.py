@@ -20,23 +20,24 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.looks import Subject
 from evaluation_locked.official import (
     AGREEMENT,
-    RECORDER_NAMES,
     NotOfficialError,
     Rows,
     fold_rows,
     load_claimed,
     predictions_sha,
+    recorded_scores,
     refuse_strange,
 )
 from evaluation_locked.own_process import answer, ask
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import SeedError
 from evaluation_locked.task import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MODULE = "evaluation_locked.submission"
-_REFUSALS = (ScoringError, DataError, NotOfficialError)
+_REFUSALS = (ScoringError, DataError, NotOfficialError, SeedError)
 
 
 class FoldFile(Strict):
@@ -45,13 +46,13 @@ class FoldFile(Strict):
     Attributes:
         predictions: `predictions.npy` in the order of MatBench's test rows.
         subject: As it was looked at.
-        value: Our score of them.
+        recorder: Every figure of MatBench's recorder when they were scored.
     """
 
     fold: int
     predictions: str
     subject: Subject
-    value: float
+    recorder: dict[str, float]
 
 
 def write_results(path: Path, rows: Rows, folds: tuple[FoldFile, ...], about: dict[str, Any]) -> dict[str, float]:
@@ -113,7 +114,7 @@ def _write(order: dict[str, Any]) -> dict[str, float]:
         record.record(one.fold, predictions.tolist(), params=_params(one.subject))
     benchmark.add_metadata(order["about"])
     _write_gzip(Path(order["path"]), benchmark.as_dict())
-    return _read_back(Path(order["path"]), task, rows, folds, labels)
+    return _read_back(Path(order["path"]), task, folds, labels)
 
 
 def _frame(record: Any, fold: int, labels: np.ndarray) -> Any:
@@ -140,25 +141,20 @@ def _write_gzip(path: Path, held: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _read_back(
-    path: Path, task: str, rows: Rows, folds: list[FoldFile], labels: dict[int, np.ndarray]
-) -> dict[str, float]:
+def _read_back(path: Path, task: str, folds: list[FoldFile], labels: dict[int, np.ndarray]) -> dict[str, float]:
     """Return what MatBench says of the file that it loaded, once its scores and those of the file's data are ours."""
     try:
         loaded = load_results(path).tasks_map[task]
     except (ValueError, KeyError, TypeError) as error:  # what MatBench's validation raises
         raise ScoringError(f"MatBench's loader refuses {path}: {error}") from error
-    metric, name = rows.spec.score_metric, RECORDER_NAMES[rows.spec.metric]
     for one in folds:
         held = loaded.results[loaded.folds_map[one.fold]]
         ids = loaded.validation[loaded.folds_map[one.fold]]["test"]
-        read = np.array([held["data"][row] for row in ids])
-        again = metric.function(
-            labels[one.fold], (read > 0.5).astype(float) if metric.kind == "classification" else read
-        )
-        for said in (float(held["scores"][name]), again):
-            if not math.isclose(said, one.value, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
-                raise ScoringError(f"fold {one.fold} of {path} scores {said!r} as loaded, and {one.value!r} with us")
+        again = recorded_scores(task, one.fold, labels[one.fold], np.array([held["data"][row] for row in ids]))
+        for name, due in one.recorder.items():
+            for said in (float(held["scores"][name]), again[name]):
+                if not math.isclose(said, due, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
+                    raise ScoringError(f"fold {one.fold} of {path}: {name} is {said!r} as loaded, and was {due!r}")
     return {figure: float(of["mean"]) for figure, of in loaded.scores.items()}
 
 

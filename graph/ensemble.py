@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation_locked.ensemble import Chosen, Order, Rule, choose
-from evaluation_locked.metrics import METRICS
 from evaluation_locked.official import predictions_sha
 from evaluation_locked.trial import TrialOrder, run_trial
 from graph.recipe import SEED_STEP, Member, Recipe, write_ensemble
@@ -92,7 +91,6 @@ def choose_ensemble(
         )
     order = Order(
         locked=str(folder.locked),
-        metric=config.task.metric,
         predictions=tuple((n, str(_predictions(folder, history, n))) for n in numbers),
         champion=champion.number,
         crowding=_crowding(folder, numbers),
@@ -126,7 +124,7 @@ def _candidates(folder: RunFolder, history: History) -> list[int]:
     ]
     if not scored or history.champion is None or history.champion.score is None:
         return []
-    lower = METRICS[history.champion.score.metric].better == "lower"
+    lower = history.champion.score.better == "lower"
     best = [number for _, number in sorted(scored, key=lambda one: one[0] if lower else -one[0])]
     first = [n for n in best if n == history.champion.number]
     return [*first, *(n for n in best if n not in first)][:MAX_CANDIDATES]

@@ -27,6 +27,7 @@ from evaluation_locked.official import KNOWN_TABLES, OfficialScore, OwnFolds, Ro
 from evaluation_locked.official import score_fold as score_rows
 from evaluation_locked.prepare import TaskFacts, load_facts
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.trial import TrialOrder, TrialOutcome, run_trial
 from graph.recipe import Recipe, recipe_of
 from graph.run_folder import RunError, last_words, write_atomically
@@ -59,6 +60,7 @@ class Bench:
         sandboxed: See `TrialOrder`.
         own: See `Rows`.
         known_tables: See `Rows`.
+        metric_file: See `Rows`.
         device: GPUs of a training, see `TrialOrder`.
     """
 
@@ -71,6 +73,7 @@ class Bench:
     sandboxed: bool = True
     own: OwnFolds = ""
     known_tables: dict[str, str] = field(default_factory=lambda: KNOWN_TABLES)
+    metric_file: Path | None = None
     device: str | None = None
 
     def rows(self, fold: int) -> Rows:
@@ -81,6 +84,7 @@ class Bench:
             data_hash=self.data_hash,
             fold=fold,
             own=self.own,
+            metric_file=self.metric_file,
             known_tables=self.known_tables,
         )
 
@@ -121,6 +125,7 @@ def bench_of(
         n_threads=config.n_threads,
         sandboxed=config.sandboxed,
         own=own,
+        metric_file=folder.locked / METRIC_FILE if config.task.own_metric is not None else None,
         known_tables=KNOWN_TABLES if known_tables is None else known_tables,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation_locked.official import NotOfficialError, OfficialScore, n_folds_of
 from evaluation_locked.scorer import ScoringError
+from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.submission import FoldFile, write_results
 from evaluation_locked.task import Strict, TaskSpec
 from graph.evaluation import Bench, place_of
@@ -108,6 +109,8 @@ def write_submission(
     (folder / "files").mkdir(parents=True)
     for member in recipe.members:
         write_atomically(folder / "files" / f"{member.trial:04d}.py", bench.files[member.trial])
+    if bench.metric_file is not None:
+        shutil.copyfile(bench.metric_file, folder / METRIC_FILE)
     write_atomically(folder / "plan.json", plan.model_dump_json(indent=1) + "\n")
     version = versions().get("crystal-research-team", "")
     write_atomically(folder / "remake.py", REMAKE.format(task=task, version=version))
@@ -134,6 +137,7 @@ def remake(folder: Path, source: str | None = None) -> list[str]:
         data_hash="",
         cache=folder / "remade" / "cache",
         n_threads=plan.n_threads,
+        metric_file=folder / METRIC_FILE if plan.spec.own_metric is not None else None,
     )
     folds = range(n_folds_of(bench.rows(0)))
     results = list(evaluate_folds(bench, plan.recipe, folds, [plan.seed]))
@@ -155,7 +159,7 @@ def _files(bench: Bench, scores: Sequence[OfficialScore]) -> tuple[FoldFile, ...
             fold=score.fold,
             predictions=str(place_of(bench.base, score.look.subject) / "predictions.npy"),
             subject=score.look.subject,
-            value=score.value,
+            recorder=score.recorder,
         )
         for score in scores
     )

@@ -89,6 +89,10 @@ def _lines(folder: RunFolder, config: RunConfig, history: History, choice: Choic
             f"gain {_gain(chosen.honest)} on rows that did not: chosen on half of the formulas, judged on the other",
         ),
         (
+            "fair",
+            f"gain {_gain(chosen.fair)} there over the best single training, chosen on that half as well",
+        ),
+        (
             "of that choice",
             f"{chosen.gain.value - chosen.honest.value:+.4f} is flattery; a choice on half of the rows has "
             f"{chosen.same_members:.0%} of its members in common with this one",

@@ -65,7 +65,7 @@ def evaluate(
     from team.evaluate_view import Wish, print_evaluation
     from team.running import find_run
 
-    own: OwnFolds = own_folds.value if own_folds is not None else ""  # type: ignore[assignment]
+    own: OwnFolds = own_folds.value if own_folds is not None else ""
     wish = Wish(trial, ensemble, folds, train_seconds, seeds, seed, workers, own, authors)
     raise typer.Exit(print_evaluation(find_run(runs, name), wish, as_json=as_json))
 
@@ -94,7 +94,7 @@ def ensemble(
     from team.ensemble_view import print_ensemble
     from team.running import find_run
 
-    rule: Rule | None = combine.value if combine is not None else None  # type: ignore[assignment]
+    rule: Rule | None = combine.value if combine is not None else None
     folder = find_run(runs, name)
     code = print_ensemble(folder, size, rule, penalty, repeats=repeats, equal_budget=equal_budget, as_json=as_json)
     raise typer.Exit(code)

@@ -176,3 +176,19 @@ def record(folder: RunFolder) -> None:
 
     idea = Idea(number=0, mode="baseline", axis="-", title="file")
     Journal(folder.journal).append(TrialRecord(number=0, idea=idea, outcome="rejected", reason="told"))
+
+
+def test_after_cross_validation_every_row_is_trained_on_once(tmp_path: Path) -> None:
+    folder, task = RunFolder(tmp_path / "run"), load_task(TINY_SEED)
+    task = task.model_copy(update={"split": task.split.model_copy(update={"cross_validation": 3, "repeats": 2})})
+    labels = np.random.default_rng(3).uniform(0, 6, N_ROWS)
+    prepare(task, Dataset("made", cubic_crystals(N_ROWS), labels, "made up"), folder.locked)
+    give(folder, 0, KEEPS.replace("LINE", "pass"))
+    one = Predictor(folder, RunConfig(name="run", task=task, seed_folder=str(TINY_SEED)), 0, 0, None)
+    said = one.predict(cubic_crystals(N_ROWS).select(np.arange(4)))
+    with np.load(folder.locked / "train.npz") as train:
+        assert len(train["labels"]) == N_ROWS * 4 // 5
+        x = fractions(train["n_atoms"], train["atomic_numbers"])
+        weights = np.linalg.solve(x.T @ x + np.eye(119), x.T @ train["labels"])
+    asked = cubic_crystals(N_ROWS).select(np.arange(4))
+    assert said == pytest.approx(fractions(asked.n_atoms, asked.atomic_numbers) @ weights)
