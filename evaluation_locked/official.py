@@ -23,6 +23,7 @@ from evaluation_locked.metrics import METRICS, Metric
 from evaluation_locked.noise import bootstrap_differences, interval
 from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.own_process import answer, ask
+from evaluation_locked.predictions import refuse_strange
 from evaluation_locked.prepare import TaskFacts, judge_digest, write_rows
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import METRIC_FILE, SeedError
@@ -179,18 +180,6 @@ def score_fold(rows: Rows, facts: TaskFacts, subject: Subject, place: Path, laye
     return OfficialScore(layers=layers, sealed=seals(layers), **ask(_MODULE, order, _REFUSALS))
 
 
-def predictions_sha(path: Path) -> str:
-    """Return the sha256 of stored predictions.
-
-    Raises:
-        ScoringError: They cannot be read.
-    """
-    try:
-        return hashlib.sha256(np.load(path, allow_pickle=False).tobytes()).hexdigest()
-    except (OSError, ValueError, EOFError) as error:
-        raise ScoringError(f"{path} cannot be read: {error}") from error
-
-
 def recorded_scores(task: str, fold: int, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     """Return what MatBench's recorder says of predictions, both [n_test] in the order of its test rows.
 
@@ -281,29 +270,6 @@ def _score(rows: Rows, facts: TaskFacts, subject: Subject, place: Path) -> dict[
         "look": look.model_dump(mode="json"),
         "seal": facts.seal,
     }
-
-
-def refuse_strange(predictions: np.ndarray, n_due: int, path: Path, kind: str) -> None:
-    """Refuse predictions that are not one number for each row, and name what is wrong.
-
-    Raises:
-        ScoringError: One is missing, not finite, or no probability where one is due.
-    """
-    if predictions.ndim != 1 or predictions.dtype != np.float64:
-        raise ScoringError(f"{path} holds {predictions.dtype} {predictions.shape}; {n_due} float64 are due")
-    if len(predictions) != n_due:
-        word = f"{n_due - len(predictions)} are missing" if len(predictions) < n_due else "they are too many"
-        raise ScoringError(f"{path} holds {len(predictions)} predictions for {n_due} test crystals: {word}")
-    bad = ~np.isfinite(predictions)
-    what = "not finite"
-    if kind == "classification" and not bad.any():
-        bad, what = (predictions < 0) | (predictions > 1), "outside 0 to 1, and probabilities are due"
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ScoringError(
-            f"{path}: {bad.sum()} of {n_due} predictions are {what}; the first is that of test row {row}, "
-            f"{predictions[row]}"
-        )
 
 
 def metric_of(rows: Rows) -> Metric:

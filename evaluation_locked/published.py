@@ -19,8 +19,9 @@ import numpy as np
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.dataset import DataError
 from evaluation_locked.ensemble import Gain, combine, gain_on
-from evaluation_locked.official import NotOfficialError, Rows, fold_rows, load_claimed, metric_of, predictions_sha
+from evaluation_locked.official import NotOfficialError, Rows, fold_rows, load_claimed, metric_of
 from evaluation_locked.own_process import answer, ask
+from evaluation_locked.predictions import predictions_sha
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import SeedError
 from evaluation_locked.task import Strict

@@ -24,11 +24,10 @@ from evaluation_locked.official import (
     Rows,
     fold_rows,
     load_claimed,
-    predictions_sha,
     recorded_scores,
-    refuse_strange,
 )
 from evaluation_locked.own_process import answer, ask
+from evaluation_locked.predictions import predictions_sha, refuse_strange
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import SeedError
 from evaluation_locked.task import Strict

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation_locked.ensemble import Chosen, Order, Rule, choose
-from evaluation_locked.official import predictions_sha
+from evaluation_locked.predictions import predictions_sha
 from evaluation_locked.trial import TrialOrder, run_trial
 from graph.recipe import SEED_STEP, Member, Recipe, write_ensemble
 from graph.run_folder import RunError, code_sha, last_words, write_atomically

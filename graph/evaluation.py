@@ -23,8 +23,9 @@ import numpy as np
 from evaluation_locked.dataset import DataError
 from evaluation_locked.ensemble import combine
 from evaluation_locked.looks import Subject, read_looks
-from evaluation_locked.official import KNOWN_TABLES, OfficialScore, OwnFolds, Rows, predictions_sha, prepare_fold
+from evaluation_locked.official import KNOWN_TABLES, OfficialScore, OwnFolds, Rows, prepare_fold
 from evaluation_locked.official import score_fold as score_rows
+from evaluation_locked.predictions import predictions_sha
 from evaluation_locked.prepare import TaskFacts, load_facts
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import METRIC_FILE
