@@ -12,6 +12,7 @@ import torch
 from evaluation_locked.crystals import Crystals, wrap_frac_coords
 from evaluation_locked.warden import BATCH_TOLERANCE
 from memory.edits import EditError, apply_edits, knobs, normalised, set_knob
+from memory.starts import load_techniques
 from memory.techniques import Technique, load_playbook
 from tests.crystal_seed.judge import SEED_FOLDER, play
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 STARTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((SEED_FOLDER / "starts").glob("*.py"))}
 PLAYBOOK = load_playbook(SEED_FOLDER / "playbook")
+CONFLICTS = {technique.id: technique.conflicts for technique in load_techniques(SEED_FOLDER) if technique.start}
 LEAST_EDITS = 15
 
 # What the papers state or their code counts; in place of ALIGNN's embedding of 92 bits (a linear layer and a batch
@@ -49,14 +51,13 @@ def built(source: str, crystals: Crystals) -> tuple[torch.nn.Module, object]:
     return model, graphs
 
 
-def taken(source: str, technique: Technique) -> list[str]:
-    """The file after a technique, for each value of a knob; empty where it does not apply."""
-    made = []
+def taken(name: str, technique: Technique) -> list[str]:
+    """A start's file after a technique, for each value of a knob; empty where it has no room for it."""
+    source, made = STARTS[name], []
+    if technique.id in CONFLICTS[name]:
+        return []
     for value in technique.knob.values if technique.knob else (None,):
-        try:
-            edited = apply_edits(source, technique.edits_for(source, value))
-        except EditError:
-            continue
+        edited = apply_edits(source, technique.edits_for(source, value))  # what is no conflict applies
         if normalised(edited) != normalised(source):
             made.append(edited)
     return made
@@ -151,13 +152,23 @@ def test_knobs_are_those_of_the_seed_where_they_mean_the_same(name: str, seed_so
 
 @pytest.mark.parametrize("name", STARTS)
 def test_enough_of_the_playbook_applies(name: str) -> None:
-    assert sum(bool(taken(STARTS[name], technique)) for technique in PLAYBOOK if technique.knob is None) >= LEAST_EDITS
+    assert sum(bool(taken(name, technique)) for technique in PLAYBOOK if technique.knob is None) >= LEAST_EDITS
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_does_not_apply_is_a_conflict_and_nothing_else_is(name: str) -> None:
+    for technique in PLAYBOOK:
+        if (
+            technique.id in CONFLICTS[name] and technique.id != "deep-head"
+        ):  # it applies, and names a constant of the seed
+            with pytest.raises(EditError):
+                apply_edits(STARTS[name], technique.edits_for(STARTS[name]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STARTS)
 def test_what_applies_trains(name: str, few: Dataset) -> None:
-    applied = {t.id: edited for t in PLAYBOOK for edited in taken(STARTS[name], t)[:1]}
+    applied = {t.id: edited for t in PLAYBOOK for edited in taken(name, t)[:1]}
     failed = []
     for technique, edited in applied.items():
         try:
@@ -167,3 +178,18 @@ def test_what_applies_trains(name: str, few: Dataset) -> None:
             failed.append(f"{technique}: {type(error).__name__}: {error}")
     assert not failed, "\n".join(failed)
     assert len(applied) >= LEAST_EDITS
+
+
+@pytest.mark.parametrize("name", ["train", *STARTS])
+def test_one_atom_in_a_cell_and_one_in_empty_space_are_predicted(name: str, seed_source: str) -> None:
+    """Of the heaviest element that the table names, and of one beyond it."""
+    alone = Crystals(
+        lattice_parameters=np.array([[3.35, 3.35, 3.35, 90, 90, 90], [40.0, 40, 40, 90, 90, 90]]),
+        n_atoms=np.ones(2, dtype=np.int64),
+        atomic_numbers=np.array([96, 118], dtype=np.uint8),
+        frac_coords_e8=np.zeros((3, 2), dtype=np.int32),
+        space_group=np.array([221, 0], dtype=np.int16),
+    )
+    model, graphs = built(STARTS.get(name, seed_source), alone)
+    with torch.no_grad():
+        assert torch.isfinite(model(graphs.batch(torch.arange(2)))).all()
