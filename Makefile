@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: bench-search bench-overhead bench-durability bench-campaign run test test-slow format clean help redteam docs
+.PHONY: bench-search bench-overhead bench-durability bench-campaign bench-accuracy bench-train run test test-slow format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,3 +58,9 @@ bench-durability: $(STAMP)  ## kill a run 200 times at random moments and count 
 
 bench-campaign: $(STAMP)  ## what a decision costs after 1,000, 10,000 and 100,000 trials, without training
 	@$(BIN)/python -m benchmarks.campaign $(ARGS)
+
+bench-accuracy: $(STAMP)  ## accuracy at 60 s and 300 s of the seed and a CGCNN, paired (an hour on two quiet cores; TEAM_TEST_DATA)
+	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+bench-train: $(STAMP)  ## crystals per second of our files against a textbook model of PyTorch Geometric (ten minutes)
+	@$(BIN)/python -m benchmarks.training $(ARGS)

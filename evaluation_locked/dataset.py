@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation_locked.crystals import FRAC_SCALE, Crystals
+from evaluation_locked.crystals import FRAC_SCALE, MAX_ATOMIC_NUMBER, Crystals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +102,7 @@ def load_table(path: Path, target_name: str) -> Dataset:
                     "set `target` in task.toml to one of them"
                 )
             arrays = {name: file[name] for name in CRYSTAL_ARRAYS}
+            _refuse_lossy(arrays, path)
             arrays["frac_coords_e8"] = arrays["frac_coords_e8"] % int(FRAC_SCALE)  # equal crystals, equal bytes
             crystals = Crystals.from_arrays(arrays)
             target = np.asarray(file[target_name], dtype=np.float64)
@@ -110,3 +111,22 @@ def load_table(path: Path, target_name: str) -> Dataset:
             raise
         raise DataError(f"{path} cannot be read as a table ({error}); make it anew with `team data import`") from error
     return Dataset(path.stem, crystals, target, f"table file {path.name}")
+
+
+def _refuse_lossy(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Refuse values that the table's integers cannot hold: element 300 would become 44 without a word.
+
+    Raises:
+        DataError: A value is no whole number, or outside what its column may hold.
+    """
+    allowed = {"n_atoms": (1, 1 << 40), "atomic_numbers": (1, MAX_ATOMIC_NUMBER), "space_group": (0, 230)}
+    for name, (low, high) in (allowed | {"frac_coords_e8": (-(1 << 62), 1 << 62)}).items():
+        values = arrays[name].reshape(-1)
+        with np.errstate(invalid="ignore"):
+            bad = ~((values >= low) & (values <= high) & (values == np.floor(values)))
+        if bad.any():
+            place = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"{path}: {name} holds {values[place]} at place {place} ({bad.sum()} such); whole numbers from {low} "
+                f"to {high} are due: mend it or leave that crystal out"
+            )

@@ -24,6 +24,7 @@ from evaluation_locked.noise import bootstrap_differences, interval
 from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.own_process import answer, ask
 from evaluation_locked.predictions import refuse_strange
+from evaluation_locked.preflight import check_graphs
 from evaluation_locked.prepare import TaskFacts, judge_digest, write_rows
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import METRIC_FILE, SeedError
@@ -201,6 +202,8 @@ def recorded_scores(task: str, fold: int, labels: np.ndarray, predictions: np.nd
 def _prepare(rows: Rows, folder: Path) -> dict[str, Any]:
     dataset, task = load_claimed(rows)
     train_rows, test_rows = fold_rows(rows, dataset, task)
+    for chosen in (train_rows, test_rows):
+        check_graphs(dataset.crystals.select(chosen), chosen, rows.spec.caps.memory_gib)
     train, test = dataset.select(train_rows), dataset.select(test_rows)
     write_rows(folder, train, test.crystals)
     spec, metric = rows.spec, metric_of(rows)

@@ -128,6 +128,7 @@ def prepare(
         DataError, CrystalError: The data cannot be used.
         SeedError: The metric cannot.
     """
+    from evaluation_locked.preflight import check_graphs
     from evaluation_locked.splits import cross_validation_parts, even_sample, official_folds, search_split
 
     dataset.check()
@@ -142,6 +143,7 @@ def prepare(
         rows = even_sample(rows, limit)
     if len(rows) < MIN_SEARCH_ROWS:
         raise DataError(f"{dataset.name}: {len(rows)} rows for the search; {MIN_SEARCH_ROWS} at least are needed")
+    check_graphs(dataset.crystals.select(rows), rows, spec.caps.memory_gib)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in ("parts.npy", METRIC_FILE):
         (folder / stale).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from graph.run_folder import code_sha
 from graph.state import Plan, State
 from memory.person import Answer, Question
 from memory.records import Idea
+from memory.starts import begins_anew
 
 if TYPE_CHECKING:
     from memory.knowledge import Knowledge
@@ -60,10 +61,14 @@ def take_own_idea(number: int, context: Context) -> Plan | None:
     k = said.taken_by("idea", number) or waiting[0]
     own = said.ideas[k]
     context.person.take("idea", k, number)
+    knowledge = context.knowledge
+    root = knowledge.history.lineage(champion.number)[0]
+    anew = begins_anew(own.techniques, knowledge.techniques)  # a file of its own holds no earlier change
+    usual = root if anew else champion.number
     return Plan(
         number=number,
         mode="refine" if own.knobs and not own.techniques else "explore",
-        parent=champion.number if own.parent is None else own.parent,
+        parent=usual if own.parent is None else own.parent,
         axis=own.axis,
         why=f"idea {k} of a person's own, ahead of the strategist's",
         own_idea=k,

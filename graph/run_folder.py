@@ -21,7 +21,7 @@ from evaluation_locked.task import Strict, TaskSpec, explain
 from graph.trial_folders import TrialFolders
 from memory.history import History
 from memory.journal import Journal
-from memory.techniques import load_playbook
+from memory.starts import load_techniques
 
 if TYPE_CHECKING:
     from memory.records import Idea
@@ -52,6 +52,7 @@ class RunConfig(Strict):
         memory: Folder of the idea memory that the run shares with others, None for one of its own.
         models: The model that plays a role, by the role's name; the offline team plays the others.
         approve: Whether a person is asked before a changed file is trained.
+        start: The starting point that stands in for the seed's train.py, empty for the seed's own.
     """
 
     name: str
@@ -67,6 +68,7 @@ class RunConfig(Strict):
     memory: str | None = None
     models: dict[str, str] = {}
     approve: bool = False
+    start: str = ""
     created_at: str = ""
     versions: dict[str, str] = {}
 
@@ -129,12 +131,12 @@ class RunFolder:
         return (self.trial(number) / "train.py").read_text(encoding="utf-8")
 
     def playbook(self, config: RunConfig) -> tuple[Technique, ...]:
-        """Return the playbook of the run's seed, without what its task leaves out.
+        """Return the playbook and the starting points of the run's seed, without what its task leaves out.
 
         Raises:
             PlaybookError: An entry cannot be used.
         """
-        return load_playbook(self.seed / "playbook", config.task.leave_out)
+        return load_techniques(self.seed, config.task.leave_out)
 
     def write_config(self, config: RunConfig) -> None:
         """Write `run.toml`; a resumed run reads nothing else from the command line's past."""
@@ -176,6 +178,8 @@ def create_run(runs: Path, config: RunConfig, seed_folder: Path) -> RunFolder:
     shutil.rmtree(folder.seed, ignore_errors=True)
     folder.path.mkdir(parents=True, exist_ok=True)
     copy_seed(seed_folder, folder.seed)
+    if config.start:
+        shutil.copyfile(folder.seed / "starts" / f"{config.start}.py", folder.seed / "train.py")
     folder.write_config(config.model_copy(update={"created_at": utc_now(), "versions": versions()}))
     return folder
 

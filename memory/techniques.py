@@ -1,7 +1,8 @@
 """Techniques of the literature as tested edits: what `crystal_seed/playbook/*.md` holds and how it is read.
 
 A playbook file is TOML front matter between `+++` lines, a paragraph of prose, and then either edit blocks (see
-`memory.edits`) or, in the front matter, a knob with the values that are worth a trial. Nothing here trains or decides.
+`memory.edits`) or, in the front matter, a knob with the values that are worth a trial. A technique whose edit
+is a whole file is a starting point, see `memory.starts`. Nothing here trains or decides.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Technique(BaseModel):
         description: What it is and why it could help.
         edits: Edits of the seed; empty where it is a knob.
         knob: The constant and its values; None where it is edits.
+        start: A whole file that takes the place of train.py; empty where it is edits or a knob.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +77,7 @@ class Technique(BaseModel):
     description: str = Field(min_length=1)
     edits: tuple[Edit, ...] = ()
     knob: Knob | None = None
+    start: str = ""
 
     @field_validator("evidence", mode="before")
     @classmethod
@@ -91,6 +94,8 @@ class Technique(BaseModel):
         Raises:
             EditError: `source` has no such knob.
         """
+        if self.start:
+            return (Edit(source, self.start),)
         if self.knob is None:
             return self.edits
         return (set_knob(source, self.knob.name, self.knob.values[0] if value is None else value),)
@@ -104,6 +109,8 @@ class Technique(BaseModel):
         if self.knob is not None:
             return knobs(source).get(self.knob.name) in self.knob.values
         lines = {line.strip() for line in source.split("\n")}
+        if self.start:
+            return {line.strip() for line in self.start.split("\n")} <= lines
         added = {line.strip() for edit in self.edits for line in edit.replace.split("\n")}
         return added - {line.strip() for edit in self.edits for line in edit.search.split("\n")} <= {*lines, ""}
 
@@ -120,7 +127,7 @@ def load_playbook(folder: Path, leave_out: Sequence[str] = ()) -> tuple[Techniqu
     """
     if not folder.is_dir():
         return ()
-    techniques = {path: _load(path) for path in sorted(folder.glob("*.md"))}
+    techniques = {path: load_entry(path) for path in sorted(folder.glob("*.md"))}
     known = {technique.id for technique in techniques.values()}
     conflicts: dict[str, set[str]] = {name: set() for name in known}
     for path, technique in techniques.items():
@@ -157,7 +164,16 @@ def _without(leave_out: Sequence[str], techniques: Iterable[Technique]) -> set[s
     return {t.id for t in techniques} - dropped
 
 
-def _load(path: Path) -> Technique:
+def load_entry(path: Path, start: str = "") -> Technique:
+    """Read one file.
+
+    Args:
+        path: Front matter, prose, and edit blocks or a knob.
+        start: The whole file that it stands for, where it is a starting point.
+
+    Raises:
+        PlaybookError: It cannot be used.
+    """
     text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
     match = _FRONT_MATTER.fullmatch(text)
     if match is None:
@@ -166,7 +182,7 @@ def _load(path: Path) -> Technique:
         fields: dict[str, Any] = tomllib.loads(match[1])
     except tomllib.TOMLDecodeError as error:
         raise PlaybookError(f"{path.name}: the front matter is not TOML ({error}): mend that line") from error
-    for reserved in ("description", "edits"):
+    for reserved in ("description", "edits", "start"):
         if reserved in fields:
             raise PlaybookError(f"{path.name}: {reserved} stands in the front matter: write it below the second '+++'")
     prose = match[2].partition("<<<<<<< SEARCH\n")[0]
@@ -176,10 +192,12 @@ def _load(path: Path) -> Technique:
         raise PlaybookError(f"{path.name}: edits: {error}") from error
     if edits and "knob" in fields:
         raise PlaybookError(f"{path.name}: both a knob and {len(edits)} edits: keep one, or make two files")
-    if not edits and "knob" not in fields:
+    if start and (edits or "knob" in fields):
+        raise PlaybookError(f"{path.name}: a starting point is a whole file: leave out its edits and its knob")
+    if not edits and "knob" not in fields and not start:
         raise PlaybookError(f"{path.name}: no edits found: add a SEARCH/REPLACE block, or a [knob] table")
     try:
-        technique = Technique(**fields, description=" ".join(prose.split()), edits=edits)
+        technique = Technique(**fields, description=" ".join(prose.split()), edits=edits, start=start)
     except ValidationError as error:
         raise PlaybookError(f"{path.name}: {_first(error)}") from error
     if technique.id != path.stem:

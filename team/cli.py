@@ -56,6 +56,9 @@ def run(
     target: Annotated[
         str | None, typer.Option(help='Name of the property in the source, or a class: "gap_pbe == 0".')
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--start", help="Begin from this file of the seed folder's starts/, such as cogn.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=100, help="Search on an even sample of this many crystals.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trainings to pay for, replicates among them.")] = 10,
     train_seconds: Annotated[float | None, typer.Option(min=1, max=1e7, help="Training budget of each trial.")] = None,
@@ -113,6 +116,7 @@ def run(
         runs=runs,
         embedder=embedder,
         memory=memory,
+        start=start_from,
     )
     raise typer.Exit(start(options, as_json=as_json))
 

@@ -20,13 +20,13 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.prepare import load_facts, prepare
 from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.sources import load_source
-from evaluation_locked.task import TaskSpec, load_task
+from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
 from memory.shared_memory import SharedMemory
-from memory.techniques import load_playbook
+from memory.starts import load_techniques
 from team.casting import keep_team, open_team, settle_team
 from team.pausing import unpause
 from team.summary import print_summary, summarise
@@ -67,6 +67,7 @@ class RunOptions:
     runs: Path
     embedder: str = "local"
     memory: Path | None = None
+    start: str | None = None
 
 
 def start(options: RunOptions, *, as_json: bool) -> int:
@@ -78,7 +79,10 @@ def start(options: RunOptions, *, as_json: bool) -> int:
     """
     seed_folder = find_seed(options.seed_folder or shipped_seed_folder())
     task = _resolve(load_task(seed_folder), options)
-    load_seed_playbook(seed_folder, task.leave_out)  # a broken playbook is told before the run has a folder
+    playbook = load_seed_playbook(seed_folder, task.leave_out)  # a broken one is told before the run has a folder
+    starts = [technique.id for technique in playbook if technique.start]
+    if options.start is not None and options.start not in starts:
+        raise SeedError(f"{seed_folder} has no start {options.start!r}; it has {', '.join(starts) or 'none'}")
     if options.sandboxed and not sandbox.landlock_abi():
         raise SandboxError(sandbox.NO_LAYER)
     settings = settle_team(options.team)
@@ -96,6 +100,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         models=_models(settings),
         embedder=resolve(options.embedder),
         memory=None if options.memory is None else str(options.memory.expanduser().resolve()),
+        start=options.start or "",
     )
     open_embedder(config.embedder)  # what it lacks is told before the run has a folder
     with _hold_memory(config):
@@ -154,14 +159,14 @@ def shipped_seed_folder() -> Path:
 
 
 def load_seed_playbook(seed_folder: Path, leave_out: Sequence[str]) -> tuple[Technique, ...]:
-    """Return the playbook of a seed folder, lent entries among them, without what its task leaves out.
+    """Return the playbook and the starting points of a seed folder and its base, without what its task leaves out.
 
     Raises:
         SeedError, PlaybookError: It cannot be used.
     """
     with tempfile.TemporaryDirectory() as whole:
         copy_seed(seed_folder, Path(whole))
-        return load_playbook(Path(whole) / "playbook", leave_out)
+        return load_techniques(Path(whole), leave_out)
 
 
 def cache_folder() -> Path:

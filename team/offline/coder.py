@@ -36,10 +36,11 @@ class PlaybookCoder:
         source = knowledge.source(idea.parent)
         for name in idea.removed:
             source = self._apply(source, name, [inverse(e) for e in reversed(knowledge.techniques[name].edits)])
-        for name in idea.techniques:
+        whole_file_first = sorted(idea.techniques, key=lambda name: not knowledge.techniques[name].start)
+        for name in whole_file_first:
             technique = knowledge.techniques[name]
             if technique.knob is None:
-                source = self._apply(source, name, technique.edits)
+                source = self._apply(source, name, technique.edits_for(source))
         for knob, value in idea.knobs.items():
             source = self._apply(source, knob, [set_knob(source, knob, value)])
         return source

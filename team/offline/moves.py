@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memory.edits import EditError, apply_edits
 from memory.history import changes_of
 from memory.records import Idea
 
@@ -42,6 +43,48 @@ def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
         for idea in found
         if _signature(idea) not in tried and not (idea.removed and present - {*idea.removed} in files)
     )
+
+
+def start_moves(number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
+    """Return, for each starting point that no trial began from, the idea of beginning anew from it.
+
+    It takes along those of the champion's techniques that the start's file has room for; knobs stay the start's own.
+    """
+    history = knowledge.history
+    champion = history.champion
+    starts = [technique for technique in knowledge.techniques.values() if technique.start]
+    begun = {name for trial in history.trials.values() for name in trial.idea.techniques}
+    if champion is None or all(start.id in begun for start in starts):
+        return ()
+    held = [
+        knowledge.techniques[name] for name in history.techniques_in(champion.number) if name in knowledge.techniques
+    ]
+    found = []
+    for start in starts:
+        if start.id in begun:
+            continue
+        source, taken = start.start, [start]
+        for technique in held:
+            if technique.knob is not None or technique.start or not applicable(technique, {t.id for t in taken}):
+                continue
+            try:
+                source = apply_edits(source, technique.edits)
+            except EditError:  # it fits the start, and not beside another that was taken along
+                continue
+            taken.append(technique)
+        found.append(
+            Idea(
+                number=number,
+                mode="explore",
+                axis=start.axis,
+                title=" + ".join([f"Anew from {start.title}", *(technique.title for technique in taken[1:])]),
+                hypothesis=f"{start.description} {start.expect}",
+                techniques=tuple(technique.id for technique in taken),
+                source="; ".join(dict.fromkeys(technique.source for technique in taken)),
+                parent=history.lineage(champion.number)[0],
+            )
+        )
+    return tuple(found)
 
 
 def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:
@@ -93,7 +136,7 @@ def applicable(technique: Technique, present: set[str]) -> bool:
 
 def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
     for technique in knowledge.techniques.values():
-        if technique.knob is None and applicable(technique, present):
+        if technique.knob is None and not technique.start and applicable(technique, present):
             yield Idea(
                 number=number,
                 mode="explore",
@@ -133,7 +176,7 @@ def _ablate(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
     for name in present:
         technique = knowledge.techniques[name]
         needed = any(name in knowledge.techniques[other].requires for other in present)
-        if technique.knob is None and not needed:
+        if technique.knob is None and not technique.start and not needed:
             yield Idea(
                 number=number,
                 mode="ablate",

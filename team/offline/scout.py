@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graph.roles import RoleError
 from memory.history import changes_of
 from memory.records import Idea
-from team.offline.moves import join, moves
+from team.offline.moves import join, moves, start_moves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,8 @@ class PlaybookScout:
             parts = [i for i in offered if (set(changes_of(i)) if adds else set(i.removed)) <= wanted]
             parts = [i for i in parts if bool(i.removed) != adds]
             found = [join(parts, knowledge)] if parts else []
+            anew = [i for i in start_moves(plan.number, knowledge) if wanted == {*changes_of(i)}]
+            found = anew or found
         if not found:
             raise RoleError(f"the playbook has nothing left to {plan.mode} on axis {plan.axis} of trial {plan.parent}")
         return [idea.model_copy(update={"proposed_by": NAME, "why": plan.why}) for idea in found]

@@ -3,7 +3,7 @@
 It believes what the literature says of each change until the run's own trials say otherwise (`memory.belief`), draws
 once from what is left uncertain, and takes the best step under that draw (Thompson 1933): from the champion or from
 another file that may be as good, one change or several that should add up. Crowding costs, and a plateau forces
-another mode or axis.
+another mode or axis, or a file that is no edit of the seed at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from graph.state import Plan
 from memory.belief import Belief, Prior
 from memory.history import changes_of
 from memory.records import AXES
-from team.offline.moves import join, moves, stand_together
+from memory.starts import begins_anew
+from team.offline.moves import join, moves, stand_together, start_moves
 from team.offline.wishes import Named, narrow, shown, understand
 
 if TYPE_CHECKING:
@@ -148,6 +149,10 @@ class OfflineStrategist:
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
             joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
             offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
+        for idea in start_moves(number, knowledge):
+            assert idea.parent is not None
+            behind, uncertain = belief.value(idea.parent, champion.number)
+            offers.append((behind + uncertain * float(rng.standard_normal()) + _worth(idea, drawn), idea))
         offers = [offer for offer in offers if offer[1].mode in self.modes]
         history = knowledge.history
         told = ""
@@ -168,7 +173,10 @@ class OfflineStrategist:
             recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
             worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
             fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
-            if len(fresh) < len(offers) and (looked_at := _news(fresh, knowledge)):
+            anew = [offer for offer in offers if begins_anew(offer[1].techniques, knowledge.techniques)]
+            if anew and self._is_time_to_begin_anew(knowledge) and (looked_at := _news(anew, knowledge)):
+                forced = f"no keep for {history.rounds_since_keep} rounds, so anew from another start; "
+            elif len(fresh) < len(offers) and (looked_at := _news(fresh, knowledge)):
                 forced = (
                     f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
                 )
@@ -183,12 +191,19 @@ class OfflineStrategist:
             parent=best.parent,
             axis=best.axis,
             also_from=best.also_from,
-            changes=(*changes_of(best), *best.removed) if best.mode in JOINED or len(best.techniques) > 1 else (),
+            changes=(*changes_of(best), *best.removed) if _is_settled(best, knowledge) else (),
             forced=bool(forced),
             wishes=() if wish is None else (wish.k,),
             why=f"{told}{forced}{best.mode} on {best.axis} ({AXES[best.axis]}) of trial {best.parent}: "
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
         )
+
+    def _is_time_to_begin_anew(self, knowledge: Knowledge) -> bool:
+        """Say whether this plateau has had fewer new starts than it is times as long as the shortest one."""
+        history = knowledge.history
+        since = list(history.trials.values())[len(history.trials) - history.rounds_since_keep :]
+        begun = sum(begins_anew(trial.idea.techniques, knowledge.techniques) for trial in since)
+        return begun < history.rounds_since_keep // self.plateau_rounds
 
     def _belief(self, knowledge: Knowledge) -> Belief:
         """Return what the trials so far say of every change that the playbook offers; fitted once a round."""
@@ -275,6 +290,11 @@ def _overlap(one: Idea, other: Idea, profiles: dict[str, np.ndarray]) -> float:
     """Return the correlation of what two changes mend, 0 where it is negative or one was never trained."""
     first, second = profiles.get(changes_of(one)[-1]), profiles.get(changes_of(other)[-1])
     return 0.0 if first is None or second is None else max(0.0, float(first @ second))
+
+
+def _is_settled(idea: Idea, knowledge: Knowledge) -> bool:
+    """Say whether the scout is told what to propose, and not only where."""
+    return idea.mode in JOINED or len(idea.techniques) > 1 or begins_anew(idea.techniques, knowledge.techniques)
 
 
 def _first_wish(knowledge: Knowledge) -> Wish | None:

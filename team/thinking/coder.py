@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from graph.roles import RoleError
 from memory.answers import apply_answer
 from memory.edits import Edit, EditError, apply_edits, format_edits, inverse, set_knob, unified_diff
+from memory.starts import begins_anew
 from team.model.access import ModelError, Turn
 from team.thinking.prompts import render
 
@@ -38,7 +39,7 @@ class ModelCoder:
         Raises:
             RoleError: No answer applied, and the playbook has no edit for the idea, or the one that failed.
         """
-        if idea.parent is None or idea.mode == "replicate":
+        if idea.parent is None or idea.mode == "replicate" or begins_anew(idea.techniques, knowledge.techniques):
             return self._offline.edit(idea, knowledge, feedback)
         source = knowledge.source(idea.parent)
         turns = [

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from graph.roles import RoleError
 from graph.state import Plan
+from memory.history import changes_of
 from memory.records import AXES
 from team.model.access import ModelError, Turn
-from team.offline.moves import moves
+from team.offline.moves import moves, start_moves
 from team.offline.strategist import OfflineStrategist
 from team.thinking.briefing import axis_gains, history_text, wish_text
 from team.thinking.desk import limit_ends_the_run
@@ -180,9 +181,16 @@ def open_options(number: int, usual: Plan | None, knowledge: Knowledge) -> tuple
             known = found.get(option.key)
             found[option.key] = option if known is None else replace(known, ideas=(*known.ideas, *option.ideas))
     options = [option for option in found.values() if (option.mode, option.axis) != worn]
+    anew = [
+        Option(idea.mode, idea.parent, idea.axis, changes=changes_of(idea), ideas=(idea,))
+        for idea in start_moves(number, knowledge)
+        if idea.parent is not None
+    ]
     if usual is not None and usual.changes and usual.parent is not None:
-        options.insert(0, Option(usual.mode, usual.parent, usual.axis, usual.also_from, usual.changes))
-    return options[:MAX_OPTIONS], words
+        chosen = Option(usual.mode, usual.parent, usual.axis, usual.also_from, usual.changes)
+        if chosen.key not in [option.key for option in anew]:
+            options.insert(0, chosen)
+    return [*options[: MAX_OPTIONS - len(anew)], *anew], words
 
 
 def _options_of(parent: int, number: int, knowledge: Knowledge) -> Iterator[Option]:
@@ -224,7 +232,10 @@ def _prospect(option: Option, knowledge: Knowledge) -> str:
     """Return what an option promises: known techniques with their evidence, and what its axis gained in this run."""
     known = [knowledge.techniques[t] for idea in option.ideas for t in idea.techniques if t in knowledge.techniques]
     words = "an idea of one's own"
-    if option.changes:
+    if option.changes and any(technique.start for technique in known):
+        first = next(technique for technique in known if technique.start)
+        words = f"leave the seed's file for that of {first.title}; {first.expect}"
+    elif option.changes:
         words = "several changes that should add up"
     elif option.mode == "simplify":
         words = "take something out; at no difference the simpler file wins"

@@ -19,10 +19,11 @@ from memory.idea_memory import IdeaMemory
 from memory.journal import Journal
 from memory.knowledge import Knowledge
 from memory.records import Crowding, Idea, TrialRecord
+from memory.starts import load_techniques
 from memory.techniques import load_playbook
 from team.offline import offline_team
 from team.offline.coder import PlaybookCoder
-from team.offline.moves import join, moves
+from team.offline.moves import join, moves, start_moves
 from team.offline.reviewer import StaticReviewer
 from team.offline.scout import PlaybookScout
 from team.offline.strategist import OfflineStrategist
@@ -275,3 +276,63 @@ def test_the_strategist_looks_at_no_repeat(knowledge: Callable[..., Knowledge]) 
     plan = OfflineStrategist(max_changes=1, other_parents=0).plan(known.history.next_number, known)
     assert (plan.mode, plan.axis) == (left[0].mode, left[0].axis)
     assert left[0].title in [idea.title for idea in PlaybookScout().propose(plan, known)]
+
+
+def with_starts(held: Knowledge) -> Knowledge:
+    held.techniques = {t.id: t for t in load_techniques(SEED)}
+    return held
+
+
+def lost(n: int) -> list[TrialRecord]:
+    """n trials of techniques that did not help, each another."""
+    playbook = [t for t in load_playbook(SEED / "playbook") if t.knob is None]
+    return [
+        record(2 + i, 0.6, "discarded", -0.1, title=t.title, axis=t.axis, techniques=(t.id,))
+        for i, t in enumerate(playbook[:n])
+    ]
+
+
+def test_a_plateau_leaves_the_seeds_neighbourhood_once_in_its_length(knowledge: Callable[..., Knowledge]) -> None:
+    strategist, again = (
+        OfflineStrategist(),
+        record(1, 0.5, "replicate", mode="replicate", axis="-", title="again: seed"),
+    )
+    held = with_starts(knowledge(BASELINE, again, *lost(strategist.plateau_rounds)))
+    plan = strategist.plan(held.history.next_number, held)
+    assert plan.forced and plan.parent == 0 and "anew from another start" in plan.why
+    (idea,) = PlaybookScout().propose(plan, held)
+    (start,) = [held.techniques[name] for name in idea.techniques if held.techniques[name].start]
+    assert PlaybookCoder().edit(idea, held, "") == start.start == (SEED / "starts" / f"{start.id}.py").read_text()
+    assert StaticReviewer().review(idea, SOURCE, start.start, held).kind == "approve"
+
+    began = record(20, 0.7, "discarded", -0.2, title=idea.title, axis="A4", techniques=idea.techniques, mode="explore")
+    held = with_starts(knowledge(BASELINE, again, *lost(strategist.plateau_rounds), began))
+    assert "anew" not in strategist.plan(21, held).why
+    assert start.id not in {name for other in start_moves(21, held) for name in other.techniques}
+
+
+def test_a_new_start_takes_along_what_the_champion_holds_and_it_has_room_for(
+    knowledge: Callable[..., Knowledge],
+) -> None:
+    """Film fits the seed and not coGN; the space group and the loss fit both. A knob stays the start's own."""
+    names = ("film", "space-group", "huber", "batch-size")
+    best = record(2, 0.3, "kept", 0.2, title="all", techniques=names, knobs={"BATCH_SIZE": 64})
+    held = with_starts(knowledge(BASELINE, AGAIN, best))
+    ideas = {idea.techniques[0]: idea for idea in start_moves(3, held)}
+    assert set(ideas) == {"alignn", "cgcnn", "cogn", "matformer", "megnet"}
+    assert ideas["cogn"].techniques == ("cogn", "space-group", "huber") and ideas["cogn"].parent == 0
+    assert ideas["matformer"].techniques == ("matformer", "film", "space-group", "huber")
+    source = PlaybookCoder().edit(ideas["cogn"], held, "")
+    assert "embed_film" not in source and "embed_symmetry" in source.replace("embed_space_group", "embed_symmetry")
+    assert knobs(source)["BATCH_SIZE"] == knobs(held.techniques["cogn"].start)["BATCH_SIZE"]
+
+
+def test_a_trial_that_began_anew_is_built_on_like_any_other(knowledge: Callable[..., Knowledge]) -> None:
+    began = record(2, 0.3, "kept", 0.2, title="Anew from coGN", axis="A4", techniques=("cogn",))
+    start = (SEED / "starts" / "cogn.py").read_text()
+    held = with_starts(knowledge(BASELINE, AGAIN, began, sources={2: start}))
+    offered = moves(2, 3, held)
+    for idea in offered:
+        assert idea.removed != ("cogn",) and not any(held.techniques[name].start for name in idea.techniques)
+        PlaybookCoder().edit(idea, held, "")  # raises where an edit does not fit
+    assert len({idea.techniques for idea in offered}) >= 30
