@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: bench-search bench-overhead bench-durability bench-campaign bench-accuracy bench-train run test test-slow format clean help redteam docs
+.PHONY: bench-graphs bench-search bench-overhead bench-durability bench-campaign bench-accuracy bench-train run test test-slow format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ bench-campaign: $(STAMP)  ## what a decision costs after 1,000, 10,000 and 100,0
 
 bench-accuracy: $(STAMP)  ## accuracy at 60 s and 300 s of the seed and a CGCNN, paired (an hour on two quiet cores; TEAM_TEST_DATA)
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+bench-graphs: $(STAMP)  ## neighbours and folded atoms: seconds, bytes, and agreement with pymatgen's (two minutes)
+	@$(BIN)/python -m benchmarks.graphs $(ARGS)
 
 bench-train: $(STAMP)  ## crystals per second of our files against a textbook model of PyTorch Geometric (ten minutes)
 	@$(BIN)/python -m benchmarks.training $(ARGS)
