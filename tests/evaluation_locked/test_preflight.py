@@ -51,9 +51,9 @@ def test_a_graph_larger_than_memory_is_told_before_it_is_built() -> None:
     huge = replace(crystals, n_atoms=np.array([1, 2, 3_000_000, 2]))
     with pytest.raises(CrystalError, match=r"crystal row 7 has 3,000,000 atoms: .* about 78\.9 GiB .* may use 8 "):
         check_graphs(huge, np.array([5, 6, 7, 8]), 8.0)
-    many = replace(crystals, n_atoms=np.array([100_000] * 4))
-    with pytest.raises(DataError, match=r"4 crystals of 400,000 atoms .* --limit"):
-        check_graphs(many, np.arange(4), 0.2)
+    many = replace(crystals, n_atoms=np.full(200_000, 2))
+    with pytest.raises(DataError, match=r"200,000 crystals of 400,000 atoms .* --limit"):
+        check_graphs(many, np.arange(200_000), 0.2)
 
 
 def test_one_atom_alone_in_a_wide_cell_is_a_crystal() -> None:
