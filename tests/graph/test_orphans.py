@@ -62,7 +62,7 @@ def test_a_moved_run_still_knows_its_processes(run: RunFolder, tmp_path: Path) -
 def test_a_warden_that_is_ending_its_trial_is_waited_for(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "PATIENCE_SECONDS", 60.0)
     warden = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(0.5)", "evaluation_locked.warden", str(run.trials / "0007-a")]
+        [sys.executable, "-c", "import time; time.sleep(3)", "evaluation_locked.warden", str(run.trials / "0007-a")]
     )
     began = time.monotonic()
     assert orphans.end_orphans(run, recorded=()) == 1
