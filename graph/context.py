@@ -25,9 +25,13 @@ NodeName = Literal["strategise", "scout", "choose", "code", "review", "smoke", "
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a node begins, a trial enters a phase, an idea is chosen, or a record is made."""
+    """Something to show: a node begins, a trial enters a phase, an idea is chosen, or a record is made.
 
-    kind: Literal["node", "phase", "idea", "record", "note"]
+    Events of several trials come mixed; `number` says whose each is. A trial leaves with its record, or, where its
+    round ends without one, with `over`.
+    """
+
+    kind: Literal["node", "phase", "idea", "record", "over", "note"]
     number: int
     node: NodeName | None = None
     phase: Phase | None = None

@@ -34,6 +34,7 @@ class History:
         trials: Every recorded trial by number, in the order recorded.
         decisions: The latest later word on a trial, by its number.
         n_entries: Taken in so far: what was derived from a history holds while this stands.
+        in_flight: Trials that were begun and are not recorded, by number; None until its idea is chosen.
         just_reversed: The trial whose keep the last entry took back, None where it did something else.
     """
 
@@ -46,6 +47,7 @@ class History:
         self._scores: list[float] = []
         self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
+        self.in_flight: dict[int, Idea | None] = {}
         self.n_entries = 0
         self.just_reversed: int | None = None
         for entry in entries:
@@ -79,6 +81,7 @@ class History:
                 f"trial {entry.number} edits trial {parent}, which is not recorded: record trial {parent} first"
             )
         self.trials[entry.number] = entry
+        self.in_flight.pop(entry.number, None)
         self.n_entries += 1
         self.just_reversed = None
         self._changes[entry.number] = self._changes_after(entry.idea)
@@ -142,8 +145,8 @@ class History:
 
     @property
     def next_number(self) -> int:
-        """The number of the next trial: one above the highest recorded."""
-        return self._highest + 1
+        """The number of the next trial: one above the highest recorded or in flight."""
+        return max(self._highest, *self.in_flight, -1) + 1
 
     @property
     def scores(self) -> list[float]:
