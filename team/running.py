@@ -180,7 +180,8 @@ def _models(settings: TeamSettings) -> dict[str, str]:
 
 def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_json: bool) -> int:
     """Prepare what is missing, run rounds, print the summary."""
-    from graph.machine import advance
+    from graph.campaign import advance
+    from graph.flight import Flight
     from graph.session import open_session
     from team.asking import ask_at_terminal
     from team.display import open_display
@@ -200,9 +201,10 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
             report = stack.enter_context(ReportWriter(folder, display.say))
-            team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
+            flight = Flight()
+            team = with_own_ideas(open_team(settings, folder, config, display.say, cancel, flight.aside))
             listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
-            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel))
+            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel, flight))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:
