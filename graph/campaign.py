@@ -75,7 +75,7 @@ class Campaign:
             with self._flight.floor():
                 while self._error is None and not self._context.cancel.is_set():
                     stop = self._stop()
-                    if self._unfinished and self._has_slot():
+                    if self._unfinished and self._may_go_on(self._unfinished[0]):
                         self._begin(self._unfinished.pop(0))
                     elif not stop and not self._unfinished and self._may_begin():
                         self._begin(self._history.next_number)
@@ -107,12 +107,19 @@ class Campaign:
         trained = history.n_trained
         return context.budget.spent(trained, len(history.trials) - trained) or context.team.spent()
 
+    def _may_go_on(self, number: int) -> bool:
+        """Say whether a round that was cut short can go on; two do not plan at once."""
+        return self._has_slot() and not (self._history.in_flight[number] is None and self._is_planning())
+
+    def _is_planning(self) -> bool:
+        return any(self._history.in_flight.get(number, number) is None for number in self._threads)
+
     def _may_begin(self) -> bool:
         """Say whether there is a slot for another round, budget for its trial, and all known that is about to be."""
         history = self._history
         if not self._has_slot() or history.n_trained + len(history.in_flight) >= self._context.budget.trials:
             return False
-        if history.in_flight and (history.champion is None or None in history.in_flight.values()):
+        if history.in_flight and (history.champion is None or self._is_planning()):
             return False  # nothing can be planned before the baseline, nor beside a plan that is not made yet
         return not self._flight.is_arriving()
 
@@ -140,12 +147,13 @@ class Campaign:
                 self._context.cancel.set()
         finally:
             with self._flight.floor():
-                self._flight.land(number)
+                del self._threads[number]
                 if stop:
                     self._context.knowledge.abandon(number)
                     self._nothing_left = self._known[number], stop
                     self._context.listen(Event("over", number, text=stop))
-                del self._threads[number], self._known[number]
+                del self._known[number]
+                self._flight.land(number)
 
     def _see_through(self, number: int) -> str:
         """Play a round to its end or to a question that stays open; return why it came to no trial, if it did not."""

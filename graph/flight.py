@@ -42,7 +42,6 @@ class Flight:
                 yield
             finally:
                 self._speaker = None
-                self._floor.notify_all()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -51,7 +50,6 @@ class Flight:
             yield
             return
         self._speaker = None
-        self._floor.notify_all()
         self._floor.release()
         try:
             yield
@@ -59,8 +57,12 @@ class Flight:
             self._floor.acquire()
             self._speaker = threading.get_ident()
 
+    def announce(self) -> None:
+        """Wake those who wait for something to change; for who has the floor."""
+        self._floor.notify_all()
+
     def wait(self) -> None:
-        """Wait until another round has had the floor, or a moment; for who has it."""
+        """Give up the floor until something is announced, or for a moment; for who has it."""
         self._speaker = None
         self._floor.wait(POLL_SECONDS)
         self._speaker = threading.get_ident()
@@ -86,16 +88,19 @@ class Flight:
         self.line_up(number)
         with self.floor():
             while next(iter(self._trainings)) != number:
-                self._parked.add(number)
+                if number not in self._parked:
+                    self._parked.add(number)
+                    self.announce()
                 if cancel.is_set():
                     raise TrialCancelled
                 self.wait()
         return time.monotonic() - begun
 
     def land(self, number: int) -> None:
-        """Forget a trial: it is recorded, or left without a record."""
+        """Forget a trial: it is recorded, or left without a record; for who has the floor."""
         self._trainings.pop(number, None)
         self._parked.discard(number)
+        self.announce()
 
     @property
     def n_parked(self) -> int:

@@ -119,6 +119,7 @@ def choose(state: State, runtime: Runtime[Context]) -> Update:
     position = 0 if one else context.team.strategist.choose(plan, measured, context.knowledge)
     idea, crowding = measured[position]
     context.knowledge.begin(idea)
+    context.flight.announce()  # another can be planned beside it
     context.listen(Event("idea", plan.number, idea=idea))
     return {"idea": idea, "crowding": crowding} | _stand_ins(context, state, plan.number)
 
