@@ -85,6 +85,7 @@ class Bench:
         options = running.RunOptions(
             seed_folder=seed,
             name="r",
+            matbench_task=None,
             source=None,
             target=None,
             limit=400,
@@ -93,11 +94,11 @@ class Bench:
             hours=None,
             seed=0,
             threads=1,
+            workers=self.workers,
             sandboxed=True,
             approve=False,
             team=TeamOptions(),
             runs=self.place / "runs",
-            **({"workers": self.workers} if self.workers > 1 else {}),
         )
         code = self._wait(self._fork(lambda: running.start(options, as_json=True)))
         assert code == 0, self.log.read_text()
@@ -172,7 +173,14 @@ class Bench:
             real = time.time
             time.time = lambda: real() - back
         return running.resume_run(
-            self.run.parent, self.run.name, trials=trials, hours=None, approve=None, team=TeamOptions(), as_json=True
+            self.run.parent,
+            self.run.name,
+            trials=trials,
+            hours=None,
+            workers=None,
+            approve=None,
+            team=TeamOptions(),
+            as_json=True,
         )
 
     def _fork(self, act: Callable[[], int]) -> int:

@@ -216,6 +216,6 @@ class Campaign:
                 self._history.in_flight[number] = None
                 if (idea := state.values.get("idea")) is not None:
                     self._context.knowledge.begin(idea)
-                if state.next == ("judge",):
+                if state.next in (("train",), ("judge",)):
                     self._flight.line_up(number)
         self._unfinished = sorted(waiting)

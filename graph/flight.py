@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 POLL_SECONDS = 0.2  # how long a stop may go unheard by who waits
-ARRIVING_SHARE = 0.02  # of the training budget: what ends within so much is waited for
+ARRIVING_SHARE, ARRIVING_SECONDS = 0.02, 1.0  # what ends within so much of the training budget is waited for
 
 
 class Flight:
@@ -68,26 +68,28 @@ class Flight:
         self._speaker = threading.get_ident()
 
     def line_up(self, number: int) -> None:
-        """Take a place in the order in which results are taken in; a trial that has one keeps it."""
+        """Note that a trial is about to train, or has trained: later ones wait for its result."""
         self._trainings.setdefault(number, (math.inf, 0.0))
 
     def train_until(self, number: int, seconds: float) -> None:
         """Note that a trial's training began and what it may take; `seconds` of 0 is that it is over."""
         if number in self._trainings:  # a smoke trial has no place
-            self._trainings[number] = (time.monotonic() + seconds, ARRIVING_SHARE * seconds)
+            self._trainings[number] = (time.monotonic() + seconds, max(ARRIVING_SECONDS, ARRIVING_SHARE * seconds))
 
     def await_turn(self, number: int, cancel: threading.Event) -> float:
-        """Wait for the results of all trainings that began before that of `number`; return how many seconds.
+        """Wait for the results of earlier trials that are training still; return how many seconds.
 
-        So what is decided on a set of trials is the same in whichever order they end. Who waits holds no slot.
+        So results are taken in in the order of numbers, and what is decided on a set of trials is the same in
+        whichever order they end. Who waits holds no slot.
 
         Raises:
             TrialCancelled: `cancel` was set.
         """
         begun = time.monotonic()
-        self.line_up(number)
         with self.floor():
-            while next(iter(self._trainings)) != number:
+            self.line_up(number)
+            ahead = {earlier for earlier in self._trainings if earlier < number}
+            while ahead & self._trainings.keys():
                 if number not in self._parked:
                     self._parked.add(number)
                     self.announce()

@@ -83,6 +83,7 @@ def open_session(
         person=person,
         publisher=Publisher(folder),
         flight=flight or Flight(),
+        workers=config.workers,
         listen=_one_at_a_time(listen),
         cancel=cancel or threading.Event(),
     )

@@ -22,10 +22,7 @@ MAX_TITLE, MAX_REASON, MAX_WISH = 80, 110, 600
 
 
 def history_text(knowledge: Knowledge) -> str:
-    """Return the run in about thirty lines: the champion, counts by axis, the best and the last trials, those in flight.
-
-    The trial that asks has no idea yet where it plans; its own idea is not told to it as another's.
-    """
+    """Return the run in about thirty lines: the champion, counts by axis, best trials, last ones, those in flight."""
     history, unit = knowledge.history, knowledge.task.unit
     champion = history.champion
     lines = [f"Score: {knowledge.task.metric} {unit}".strip() + f"; {len(history.trials)} trials so far"]

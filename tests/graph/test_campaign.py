@@ -191,7 +191,7 @@ def test_a_result_that_waits_for_an_earlier_one_holds_no_slot(prepared: Path, tm
         gates.await_begun(1, 2)
         gates.end(2)
         gates.await_begun(3)
-        assert 2 not in context.knowledge.history.trials, "trial 1 began to train before it"
+        assert 2 not in context.knowledge.history.trials, "trial 1 trains still"
         gates.end(1, 3, 4)
     assert [trial.number for trial in trials_of(tmp_path / "run")] == [0, 1, 2, 3, 4]
     assert gates.most == 2
