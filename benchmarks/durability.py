@@ -85,6 +85,7 @@ class Bench:
         options = running.RunOptions(
             seed_folder=seed,
             name="r",
+            matbench_task=None,
             source=None,
             target=None,
             limit=400,
