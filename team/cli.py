@@ -275,8 +275,9 @@ def _mendable(error: Exception) -> str | None:
     from memory.chroma_folder import IdeaMemoryError
     from memory.embedders import EmbedderError
     from memory.history import HistoryError
-    from memory.journal import JournalError, RunLockedError
+    from memory.journal import JournalError
     from memory.person import PersonError
+    from memory.run_lock import RunLockedError
     from memory.techniques import PlaybookError
 
     safe = "what was recorded is safe, and `team resume` goes on"

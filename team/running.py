@@ -196,7 +196,7 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
     from team.report.writer import ReportWriter
 
     journal = Journal(folder.journal)
-    with journal.lock(), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
+    with journal.lock(_remark), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         if settings.roles:
@@ -240,7 +240,12 @@ def _tell(event: Event, *listeners: Callable[[Event], None]) -> None:
 
 def _hold_memory(config: RunConfig) -> AbstractContextManager[None]:
     """Be the only run at work with the shared memory, where there is one."""
-    return contextlib.nullcontext() if config.memory is None else SharedMemory(Path(config.memory)).lock()
+    return contextlib.nullcontext() if config.memory is None else SharedMemory(Path(config.memory)).lock(_remark)
+
+
+def _remark(text: str) -> None:
+    """Say something before there is a display, beside what the command prints."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
