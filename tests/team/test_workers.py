@@ -32,7 +32,7 @@ def seed(tmp_path: Path) -> Path:
     """A seed whose trials take two seconds, and of which every edit fits."""
     seed = tmp_path / "seed"
     shutil.copytree(TINY_SEED, seed)
-    for name in ("stale", "comment", "nan"):
+    for name in ("stale", "comment", "crash", "nan"):
         (seed / "playbook" / f"{name}.md").unlink()
     text = (seed / "train.py").read_text()
     slow = "    import time\n\n    time.sleep(min(2.0, task.seconds_left() - 1.0))\n    rng ="
