@@ -78,7 +78,8 @@ class Knowledge:
         self._knobs: dict[int, dict[str, Any]] = {}
         self._diffs_in_flight: dict[int, str] = {}
         self.mended = MendedCrystals(history, self.residuals)
-        self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
+        knob_names = [technique.id for technique in techniques.values() if technique.knob is not None]
+        self._repeats = Repeats(history, knob_names, self._diffs_in_flight)
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
