@@ -100,7 +100,7 @@ class History:
         self.in_flight.pop(entry.number, None)
         self.n_entries += 1
         self.just_reversed = None
-        self._changes[entry.number] = self._changes_after(entry.idea)
+        self._changes[entry.number] = self.changes_after(entry.idea)
         self._highest = max(self._highest, entry.number)
         if entry.code_sha:
             self._first_with_code.setdefault(entry.code_sha, entry.number)
@@ -286,7 +286,8 @@ class History:
         """
         return self._changes[number]
 
-    def _changes_after(self, idea: Idea) -> tuple[str, ...]:
+    def changes_after(self, idea: Idea) -> tuple[str, ...]:
+        """Return what the code of an idea's trial would hold, see `changes_in`."""
         held: dict[str, None] = dict.fromkeys(self._changes[idea.parent]) if idea.parent is not None else {}
         if idea.mode in ("baseline", "replicate"):
             return tuple(held)

@@ -249,7 +249,7 @@ class Repeats:
         before = {idea.number: idea for idea in self._ideas_in_flight if idea is not None}
         now = {idea.number: idea for idea in flying}
         for number, idea in before.items():
-            if number in self._in_flight and now.get(number) != idea:
+            if number in self._in_flight and now.get(number) is not idea:
                 self._in_flight.remove(number)
         for number, idea in now.items():
             if number not in self._in_flight:

@@ -30,8 +30,8 @@ def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     history, tried = knowledge.history, knowledge.history.tried
     lineage = history.lineage(parent)
     present = set(history.changes_in(parent))
-    beside = history.beside(number)
-    flying = {signature(idea) for idea in beside if is_single(idea) and idea.parent in lineage}
+    ground = set(lineage)
+    flying = {signature(idea) for idea in history.beside(number) if idea.parent in ground and is_single(idea)}
     found = [
         *_explore(parent, number, present, knowledge),
         *_refine(parent, number, lineage, knowledge),

@@ -102,6 +102,16 @@ class OfflineStrategist:
         wished = {id(idea) for idea in left}
         return max((i for i, (idea, _) in enumerate(proposals) if id(idea) in wished), key=lambda i: worths[i])
 
+    def _least_crowded(self, offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> Idea:
+        """Return the offer that is best when what crowding costs is paid; the best draw comes first."""
+        best, most = offers[0][1], -math.inf
+        for draw, idea in offers:
+            if draw <= most:
+                break  # no crowding makes it better
+            if (left := draw - self._cost(knowledge.crowding_before(idea))) > most:
+                best, most = idea, left
+        return best
+
     def _cost(self, crowding: Crowding) -> float:
         """Return what crowding costs an idea in log score: nothing up to half crowded, all of it for a duplicate."""
         return self.crowding_cost * 2 * max(0.0, max(crowding.text or 0.0, crowding.code or 0.0) - 0.5)
@@ -183,7 +193,7 @@ class OfflineStrategist:
         looked_at = looked_at or _news(offers, knowledge)
         if not looked_at:
             raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
-        best = max(looked_at, key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
+        best = self._least_crowded(looked_at, knowledge)
         mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
