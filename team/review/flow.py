@@ -273,7 +273,9 @@ class _Flow:
             given += isinstance(self.names.parents[function], ast.ClassDef)
             plain = [*function.args.posonlyargs, *function.args.args]
             self._submitted |= {
-                n.value.id for n in self.names.walk(function) if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)
+                n.value.id
+                for n in self.names.walk(function)
+                if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)
             }
             self._read(function, Frame(mixed={a.arg for a in plain[given : given + 1]}))
 
