@@ -17,12 +17,13 @@ import copy
 import difflib
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _OPEN = re.compile(r"<{7} SEARCH\s*")
 _DIVIDE = re.compile(r"={7}\s*")
@@ -269,16 +270,33 @@ def _constant(node: ast.stmt) -> tuple[str, Any] | None:
 
 
 def closest_lines(lines: Sequence[str], search: Sequence[str]) -> str:
-    """Return the window of `lines` most like `search`, with line numbers."""
-    wanted = "\n".join(search)
+    """Return the window of `lines` most like `search`, with line numbers; the first of several."""
+    matcher = difflib.SequenceMatcher(None, "", "\n".join(search), autojunk=False)
     best, best_ratio = 0, -1.0
-    for start in range(max(1, len(lines) - len(search) + 1)):
-        matcher = difflib.SequenceMatcher(None, "\n".join(lines[start : start + len(search)]), wanted, autojunk=False)
-        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
-            ratio = matcher.ratio()
-            if ratio > best_ratio:
-                best, best_ratio = start, ratio
+    for most, start in sorted(_most_alike(lines, search), key=lambda bound: (-bound[0], bound[1])):
+        if most < best_ratio:
+            break
+        matcher.set_seq1("\n".join(lines[start : start + len(search)]))
+        ratio = matcher.ratio()
+        if ratio > best_ratio or (ratio == best_ratio and start < best):
+            best, best_ratio = start, ratio
     return _numbered(lines, best, best + len(search))
+
+
+def _most_alike(lines: Sequence[str], search: Sequence[str]) -> Iterator[tuple[float, int]]:
+    """Yield how alike each window of `lines` and `search` can be at most, and where it starts.
+
+    The bound is that of `difflib.SequenceMatcher.quick_ratio`: all characters that both have, in whatever order.
+    """
+    wanted = Counter("\n".join(search))
+    held = Counter("\n".join(lines[: len(search)]))
+    for start in range(max(1, len(lines) - len(search) + 1)):
+        if start:
+            held.subtract(lines[start - 1])
+            held.update(lines[start + len(search) - 1])
+        both = sum(min(count, held[character]) for character, count in wanted.items())
+        length = wanted.total() + held.total()
+        yield (2.0 * both / length if length else 1.0), start
 
 
 def _places(lines: Sequence[str], search: Sequence[str]) -> list[int]:
