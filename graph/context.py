@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from evaluation_locked.trial import run_trial
+from graph.executors.local import LocalExecutor
+from graph.flight import Flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evaluation_locked.trial import Phase, TrialOrder, TrialOutcome
+    from evaluation_locked.trial import Phase
+    from graph.executors import Executor
     from graph.publishing import Publisher
     from graph.roles import Team
     from graph.run_folder import RunConfig, RunFolder
@@ -38,21 +40,6 @@ class Event:
     idea: Idea | None = None
     entry: Entry | None = None
     text: str = ""
-
-
-class Executor(Protocol):
-    """Where trials run."""
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end; see `evaluation_locked.trial.run_trial`."""
-
-
-class LocalExecutor:
-    """Runs trials on this machine, one at a time."""
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end."""
-        return run_trial(order, on_phase, cancel)
 
 
 @dataclass
@@ -88,6 +75,8 @@ class Context:
     """Given to every node at run time; nothing of it is in a checkpoint.
 
     Attributes:
+        flight: Who has the floor, and whose result comes next.
+        workers: Trials at once.
         ask: Puts a question to the person at the terminal and notes the answer in `person`; None where nobody sits
             there or the question stays open.
     """
@@ -99,6 +88,8 @@ class Context:
     budget: Budget
     person: PersonLog
     publisher: Publisher
+    flight: Flight = field(default_factory=Flight)
+    workers: int = 1
     executor: Executor = field(default_factory=LocalExecutor)
     listen: Callable[[Event], None] = lambda event: None
     ask: Callable[[Question], Answer | None] = lambda question: None
