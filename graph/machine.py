@@ -7,6 +7,7 @@ import functools
 import sqlite3
 from typing import TYPE_CHECKING
 
+from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
@@ -17,9 +18,10 @@ from graph.context import Context
 from graph.state import STATE_TYPES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
 
@@ -70,8 +72,23 @@ def studio() -> CompiledStateGraph[State, Context, State, State]:
     return build()
 
 
+class RoundSaver(SqliteSaver):
+    """Keeps the state after each step, and of what a step writes only questions, answers and errors.
+
+    A round makes one step at a time, whose results are in the checkpoint that follows at once; LangGraph keeps them
+    apart as well, for steps of several branches of which some are done.
+    """
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Keep what no checkpoint holds."""
+        if any(channel in WRITES_IDX_MAP for channel, _ in writes):
+            super().put_writes(config, writes, task_id, task_path)
+
+
 @contextlib.contextmanager
-def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
+def open_checkpoints(context: Context) -> Iterator[RoundSaver]:
     """Open the run's checkpoint database; only the types of our own state are ever rebuilt from it."""
     allowed = [(kind.__module__, kind.__name__) for kind in STATE_TYPES]
     connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
@@ -83,7 +100,7 @@ def open_checkpoints(context: Context) -> Iterator[SqliteSaver]:
         connection.close()
         context.folder.checkpoint.unlink()
         connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
-    saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
+    saver = RoundSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
     saver.setup()
     # A power cut may take the last steps of a round, which are then made again; the journal has what must not be lost.
     connection.execute("PRAGMA synchronous=NORMAL")
