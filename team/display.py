@@ -188,7 +188,7 @@ class LiveDisplay(Display):
         """Return the trials at work, or that there is none."""
         if at_work:
             return draw(at_work, self.config.task, width=self.console.width, n_lines=n_lines)
-        return Text("between trials" if self.history and self.history.trials else "starting", style="bold")
+        return Text("no trial at work" if self.history and self.history.trials else "starting", style="bold")
 
     def _table(self, n_shown: int) -> Table:
         assert self.history is not None

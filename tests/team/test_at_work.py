@@ -116,7 +116,7 @@ def test_one_trial_is_drawn_with_its_bar_and_clock(run: RunFolder) -> None:
     events = [*trained(20), Event("phase", 20, phase="training")]
     (line,) = (line for line in drawn(run, events, columns=90) if "trial 20" in line)
     assert line.startswith("│ trial 20  trial idea of 20") and line.endswith("training 0/5 s │")
-    assert any("between trials" in line for line in drawn(run, [], columns=90))
+    assert any("no trial at work" in line for line in drawn(run, [], columns=90))
     assert any("starting" in line for line in drawn(run, [], columns=90, trials=0))
 
 
