@@ -128,8 +128,8 @@ class Knowledge:
             code_sha: Of its train.py.
         """
         mine = self.residuals(number)
-        own_code = (number, *(n for n, t in self.history.trials.items() if t.code_sha == code_sha))
-        if mine is None or not set(self._errors.labels) - set(own_code):
+        own_code = {number, *self.history.finished_with(code_sha)}
+        if mine is None or all(label in own_code for label in self._errors.labels):
             return crowding_before
         crowd = crowding.behaviour_crowding(mine, self._errors, exclude=own_code)
         alike = tuple(label for label in crowd.nearest if isinstance(label, int))
@@ -160,10 +160,7 @@ class Knowledge:
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
-        wanted = crowding.code_fingerprint(source)
-        return next(
-            (n for n, t in self.history.trials.items() if t.score is not None and t.meaning_sha == wanted), None
-        )
+        return self.history.find_meaning(crowding.code_fingerprint(source))
 
     def repeat(self, idea: Idea, diff: str = "") -> Repeat | None:
         """Return what an idea repeats of the run, None where it is news or calls itself a replicate."""
