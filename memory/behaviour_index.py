@@ -78,8 +78,7 @@ class BehaviourIndex:
         for label, values in residuals:
             direction = self._direction(values, f"trial {label}")
             if self._table is None:
-                size = max(MIN_FOR_FLOOR, MAX_BYTES // (4 * len(direction)))
-                self._table = RowTable(len(direction), max_rows=size)
+                self._table = RowTable(len(direction), max_rows=max_held(len(direction)))
             at = self._table.append(direction)
             self.labels[at : at + 1] = [label]
             asked, self._asked = self._asked, None
@@ -110,3 +109,8 @@ class BehaviourIndex:
         values -= values.mean()
         deviation = float(values.std())
         return values / deviation if deviation > 1e-6 else np.zeros_like(values)
+
+
+def max_held(n_crystals: int) -> int:
+    """Return how many trials an index has room for."""
+    return max(MIN_FOR_FLOOR, MAX_BYTES // (4 * n_crystals))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memory import crowding
-from memory.behaviour_index import BehaviourIndex
+from memory.behaviour_index import BehaviourIndex, max_held
 from memory.code_index import CodeIndex
 from memory.edits import knobs
 from memory.mended import MendedCrystals
@@ -153,10 +153,14 @@ class Knowledge:
 
     @cached_property
     def _errors(self) -> BehaviourIndex:
-        """The residuals of every finished trial of this run; `remember` adds to it."""
-        finished = (number for number, trial in self.history.trials.items() if trial.score is not None)
-        read = ((number, self.residuals(number)) for number in finished)
-        return BehaviourIndex((number, residuals) for number, residuals in read if residuals is not None)
+        """The residuals of this run's finished trials, the latest where not all have room; `remember` adds to it."""
+        latest: list[tuple[int, np.ndarray]] = []
+        for number, trial in reversed(self.history.trials.items()):
+            if trial.score is not None and (residuals := self.residuals(number)) is not None:
+                latest.append((number, residuals))
+                if len(latest) == max_held(len(residuals)):
+                    break
+        return BehaviourIndex(reversed(latest))
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
