@@ -80,7 +80,8 @@ class Knowledge:
         self._code_in_flight = CodeIndex()
         self.mended = MendedCrystals(history, self.residuals)
         knob_names = [technique.id for technique in techniques.values() if technique.knob is not None]
-        self._repeats = Repeats(history, knob_names, self._diffs_in_flight)
+        self._marks_in_flight: dict[int, str] = {}
+        self._repeats = Repeats(history, knob_names, self._marks_in_flight)
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
@@ -179,11 +180,13 @@ class Knowledge:
         """Take note of the change of code of a trial in flight, in the place of an earlier one of it."""
         self._unwrite(number)
         self._diffs_in_flight[number] = diff
+        self._marks_in_flight[number] = crowding.diff_fingerprint(diff)
         self._code_in_flight.add(number, diff)
 
     def _unwrite(self, number: int) -> None:
         if (diff := self._diffs_in_flight.pop(number, None)) is not None:
             self._code_in_flight.remove(number, diff)
+            del self._marks_in_flight[number]
 
     def abandon(self, number: int) -> None:
         """Forget a trial in flight, which comes to no record."""

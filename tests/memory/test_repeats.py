@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memory.changes import read_changes
+from memory.crowding import diff_fingerprint
 from memory.history import History
 from memory.records import Idea
 from memory.repeats import Answer, Attempt, Attempts, Repeats, answer_of, constants_set
@@ -211,7 +212,7 @@ def test_of_two_in_flight_that_wrote_the_same_code_the_later_repeats_the_earlier
     records = history()
     written = {1: diff, 2: diff_to(SEED.replace("x = 1", "x = f(1)  # the same"))}
     records.in_flight |= {n: idea(number=n, title=title) for n, title in ((1, "first words"), (2, "other words"))}
-    known = Repeats(records, (), written)
+    known = Repeats(records, (), {number: diff_fingerprint(change) for number, change in written.items()})
     first, second = (records.in_flight[n] for n in (1, 2))
     assert first is not None and second is not None
     assert known.find(first, written[1]) is None
