@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from memory.edits import EditError, apply_edits
 from memory.history import changes_of
 from memory.records import Idea
-from memory.tried import is_single, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +23,12 @@ if TYPE_CHECKING:
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return all single moves from trial `parent`, each as the idea of trial `number`.
 
-    What another trial is trying now is left out too. Nothing is taken out where that leads back to a file that was
-    trained.
+    What another trial is trying now is among them, to be joined with others; alone it is a repeat. Nothing is taken out
+    where that leads back to a file that was trained.
     """
     history, tried = knowledge.history, knowledge.history.tried
     lineage = history.lineage(parent)
     present = set(history.changes_in(parent))
-    ground = set(lineage)
-    flying = {signature(idea) for idea in history.beside(number) if idea.parent in ground and is_single(idea)}
     found = [
         *_explore(parent, number, present, knowledge),
         *_refine(parent, number, lineage, knowledge),
@@ -40,9 +37,7 @@ def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     return tuple(
         idea
         for idea in found
-        if signature(idea) not in flying
-        and not tried.is_tried(idea, lineage)
-        and not (idea.removed and tried.is_file(present - {*idea.removed}))
+        if not tried.is_tried(idea, lineage) and not (idea.removed and tried.is_file(present - {*idea.removed}))
     )
 
 

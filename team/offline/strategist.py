@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
+FURTHER_DRAWS = 16  # where all moves under a draw repeat, more draws join others
 LOOKED_AT = 8  # best offers under the draw, no repeats among them, whose crowding is measured
 UNHEARD = 1e3  # a noise under which no trial says anything
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
@@ -148,6 +149,7 @@ class OfflineStrategist:
         drawn = _draw(belief, number, knowledge)
         rng = _rng(number, knowledge, "parents")
         offers: list[tuple[float, Idea]] = []
+        grounds: list[tuple[float, tuple[Idea, ...]]] = []
         wish = _first_wish(knowledge)
         wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
         named = _scored(wanted.trials, knowledge.history)
@@ -155,14 +157,14 @@ class OfflineStrategist:
             behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
             singles = moves(parent, number, knowledge)
+            grounds.append((start, singles))
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
-            joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
-            offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
+            offers += self._joined(grounds[-1:], drawn, knowledge)
         for idea in start_moves(number, knowledge):
             assert idea.parent is not None
             behind, uncertain = belief.value(idea.parent, champion.number)
             offers.append((behind + uncertain * float(rng.standard_normal()) + _worth(idea, drawn), idea))
-        offers = [offer for offer in offers if offer[1].mode in self.modes]
+        offers = self._allowed(offers)
         history = knowledge.history
         told = ""
         plateau = history.rounds_since_keep >= self.plateau_rounds
@@ -191,8 +193,13 @@ class OfflineStrategist:
                     f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
                 )
         looked_at = looked_at or _news(offers, knowledge)
+        for further in range(FURTHER_DRAWS if wish is None else 0):
+            if looked_at:
+                break
+            joined = self._joined(grounds, _draw(belief, number, knowledge, f"further gains {further}"), knowledge)
+            looked_at = _news(sorted(self._allowed(joined), key=lambda offer: -offer[0]), knowledge)
         if not looked_at:
-            raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
+            raise RoleError(f"all {len(offers)} moves that are left repeat other trials: write further techniques")
         best = self._least_crowded(looked_at, knowledge)
         mean, spread = _expectation(best, belief)
         return Plan(
@@ -276,6 +283,20 @@ class OfflineStrategist:
                 best.append(number)
         return [champion.number, *best]
 
+    def _joined(
+        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], drawn: dict[str, float], knowledge: Knowledge
+    ) -> list[tuple[float, Idea]]:
+        """Return what can be made of the single moves from each file together, with what it is worth under the draw."""
+        return [
+            (start + _worth(idea, drawn), idea)
+            for start, singles in grounds
+            for idea in (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
+            if idea is not None
+        ]
+
+    def _allowed(self, offers: Sequence[tuple[float, Idea]]) -> list[tuple[float, Idea]]:
+        return [offer for offer in offers if offer[1].mode in self.modes]
+
     def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
         """Join the best additions under the draw that fit into one file; None where there are not two.
 
@@ -343,9 +364,9 @@ def _rng(number: int, knowledge: Knowledge, what: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
 
 
-def _draw(belief: Belief, number: int, knowledge: Knowledge) -> dict[str, float]:
+def _draw(belief: Belief, number: int, knowledge: Knowledge, what: str = "gains") -> dict[str, float]:
     """Return one draw of all gains; the same round draws the same, wherever it is asked."""
-    return belief.draw(_rng(number, knowledge, "gains"))
+    return belief.draw(_rng(number, knowledge, what))
 
 
 def _worth(idea: Idea, drawn: dict[str, float]) -> float:
