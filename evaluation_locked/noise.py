@@ -107,7 +107,23 @@ def pooled_seed_noise(groups: Sequence[Sequence[float]], typical_score: float) -
     squares, freedom = 0.0, 0
     for group in groups:
         if len(group) > 1:
-            squares += float(np.var(group) * len(group))
+            squares += squares_around_mean(group)
             freedom += len(group) - 1
+    return shrunk_seed_noise(squares, freedom, typical_score)
+
+
+def squares_around_mean(group: Sequence[float]) -> float:
+    """Return the sum of squared distances of some scores from their mean."""
+    return float(np.var(group) * len(group))
+
+
+def shrunk_seed_noise(squares: float, freedom: int, typical_score: float) -> float:
+    """Return what `pooled_seed_noise` does, from sums over its groups.
+
+    Args:
+        squares: Sum over the groups of `squares_around_mean`.
+        freedom: Scores in the groups, less one for each group.
+        typical_score: See there.
+    """
     prior = (PRIOR_SEED_NOISE * abs(typical_score)) ** 2
     return float(np.sqrt((PRIOR_WEIGHT * prior + squares) / (PRIOR_WEIGHT + freedom)))
