@@ -1,0 +1,1 @@
+"""Where trials run: elsewhere than on this machine."""

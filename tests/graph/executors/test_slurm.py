@@ -1,0 +1,362 @@
+"""Trials as jobs of a real Slurm: what each of the ends of a job makes of its trial, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from evaluation_locked.prepare import prepare
+from evaluation_locked.task import Caps, TaskSpec
+from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome
+from graph.executors import slurm as slurm_module
+from graph.executors.slurm import SlurmExecutor, end_orphan_jobs
+from graph.executors.slurm_settings import SlurmSettings
+from graph.executors.slurm_submission import ExecutorError
+from tests.evaluation_locked.conftest import CAPS, cubic_crystals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.graph.executors.slurm_cluster import SlurmCluster
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+
+KEY = "sk-not-a-key-but-long-enough-to-be-found"
+TRAIN = """
+import time
+import numpy as np
+from evaluation_locked.client import Task
+task = Task.open()
+labels = task.start_training()
+time.sleep({seconds})
+crystals = task.finish_training()
+task.submit(np.full(len(crystals), labels.mean()))
+"""
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from evaluation_locked.dataset import Dataset
+
+    spec = TaskSpec(name="test", title="A test", target="gap_ev", unit="eV", source="tight-binding", caps=CAPS)
+    folder = tmp_path_factory.mktemp("run") / "locked"
+    prepare(spec, Dataset("cubes", cubic_crystals(600), np.arange(600) % 60 / 10, "made for a test"), folder)
+    return folder
+
+
+class Trial:
+    """A trial under way in a thread."""
+
+    def __init__(self, cluster: SlurmCluster, executor: SlurmExecutor, order: TrialOrder, threads: ThreadPoolExecutor):
+        self.cluster, self.order, self.phases = cluster, order, list[str]()
+        self.cancel = threading.Event()
+        self.outcome: Future[TrialOutcome] = threads.submit(executor.run, order, self.phases.append, self.cancel)
+
+    def wait_for_training(self, times: int = 1) -> str:
+        """Return the number of the job whose trial trains."""
+        self.cluster.wait_for(lambda: self.phases.count("training") == times or self.outcome.done(), "no training")
+        assert not self.outcome.done(), self.outcome.result()
+        return self.job
+
+    @property
+    def job(self) -> str:
+        (folder,) = self.order.folder.glob("slurm-*")
+        (number,) = (number for number, name in self.cluster.jobs().items() if name.endswith(folder.name[6:]))
+        return number
+
+
+@pytest.fixture
+def begin(slurm: SlurmCluster, locked: Path, tmp_path: Path) -> Iterator[Callable[..., Trial]]:
+    """Return a function that begins a trial which trains for some seconds."""
+    begun: list[Trial] = []
+
+    def begin_one(
+        seconds: float = 0.2,
+        executor: SlurmExecutor | None = None,
+        settings: SlurmSettings | None = None,
+        **caps: float,
+    ) -> Trial:
+        folder = tmp_path / "my run" / "trials" / f"{len(begun):04d}-idea"
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text(textwrap.dedent(TRAIN.format(seconds=seconds)))
+        caps_ = Caps(**(CAPS.model_dump() | {"train_seconds": 30.0} | caps))
+        order = TrialOrder(train_py=folder / "train.py", locked=locked, folder=folder, caps=caps_, seed=7)
+        trial = Trial(slurm, executor or SlurmExecutor(settings or SlurmSettings(cpus=1)), order, threads)
+        begun.append(trial)
+        return trial
+
+    with ThreadPoolExecutor(8) as threads:
+        try:
+            yield begin_one
+        finally:
+            for trial in begun:
+                trial.cancel.set()
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Return the processes that were started with a folder's path on their command line or in their environment."""
+    found, mark = {}, os.fsencode(folder)
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                words = Path(entry.path, "cmdline").read_bytes()
+                if mark in words or mark in Path(entry.path, "environ").read_bytes():
+                    found[int(entry.name)] = words.replace(b"\0", b" ").decode()
+    return found
+
+
+def assert_nothing_is_left(trial: Trial) -> None:
+    assert not trial.cluster.jobs()
+    assert not processes_of(trial.order.folder)
+    assert not list(trial.order.folder.glob("slurm-*")), "the job's folder goes with it"
+
+
+def test_a_trial_is_a_job_and_its_predictions_come_back(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
+    trial = begin()
+    outcome = trial.outcome.result(60)
+    assert (outcome.status, outcome.message) == ("finished", "predictions submitted")
+    assert "network namespace" in outcome.layers or any(layer.startswith("landlock") for layer in outcome.layers)
+    assert trial.phases == ["starting", "featurising", "training", "predicting", "ending"]
+    predictions = np.load(trial.order.folder / "predictions.npy")
+    assert predictions.shape == (len(np.load(trial.order.locked / "validation_labels.npy")),)
+    assert "my_run-0000" in next(iter(slurm.jobs("COMPLETED").values())), "squeue says whose job it is"
+    assert_nothing_is_left(trial)
+
+
+def test_a_job_that_is_requeued_begins_its_trial_again_and_counts_once(
+    begin: Callable[..., Trial], slurm: SlurmCluster
+) -> None:
+    trial = begin(seconds=3)
+    job = trial.wait_for_training()
+    slurm.ask("scontrol", "requeue", job)
+    slurm.wait_for(lambda: job in slurm.jobs("PENDING"), "not requeued")
+    slurm.ask("scontrol", "update", f"jobid={job}", "StartTime=now")
+    outcome = trial.outcome.result(90)
+    assert outcome.status == "finished"
+    assert "begun again 1 time by Slurm" in outcome.message
+    assert trial.phases.count("training") == 2
+    assert len(slurm.jobs("COMPLETED")) >= 1
+    assert_nothing_is_left(trial)
+
+
+def test_a_trial_that_is_preempted_waits_its_turn_and_begins_again(
+    begin: Callable[..., Trial], slurm: SlurmCluster
+) -> None:
+    trial = begin(seconds=3, settings=SlurmSettings(cpus=1, partition="spare"))
+    job = trial.wait_for_training()
+    slurm.ask("sbatch", "--partition=main", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 2")
+    slurm.wait_for(lambda: job in slurm.jobs("PENDING"), "not preempted")
+    slurm.wait_for(lambda: "wrap" not in slurm.jobs().values(), "the other job does not end")
+    slurm.ask("scontrol", "update", f"jobid={job}", "StartTime=now")
+    outcome = trial.outcome.result(90)
+    assert outcome.status == "finished"
+    assert "begun again 1 time by Slurm" in outcome.message
+    assert_nothing_is_left(trial)
+
+
+def cancel_it(cluster: SlurmCluster, job: str) -> None:
+    cluster.ask("scancel", job)
+
+
+def preempt_it(cluster: SlurmCluster, job: str) -> None:
+    cluster.ask("sbatch", "--partition=main", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1")
+
+
+def fail_its_node(cluster: SlurmCluster, job: str) -> None:
+    cluster.ask("scontrol", "update", f"jobid={job}", "Requeue=0")
+    cluster.ask("scontrol", "update", "nodename=localhost", "state=down", "reason=test")
+    cluster.wait_for(lambda: job not in cluster.jobs(), "the job goes on")
+    cluster.ask("scontrol", "update", "nodename=localhost", "state=resume")
+
+
+@pytest.mark.parametrize(
+    ("end", "partition", "words"),
+    [
+        (cancel_it, "main", "somebody cancelled it"),
+        (preempt_it, "scrap", "another job took its place"),
+        (fail_its_node, "main", "its node failed"),
+    ],
+)
+def test_what_befalls_a_job_says_nothing_of_the_idea(
+    begin: Callable[..., Trial],
+    slurm: SlurmCluster,
+    end: Callable[[SlurmCluster, str], None],
+    partition: str,
+    words: str,
+) -> None:
+    trial = begin(seconds=20, settings=SlurmSettings(cpus=1, partition=partition))
+    end(slurm, trial.wait_for_training())
+    outcome = trial.outcome.result(60)
+    assert outcome.status == "lost"
+    assert words in outcome.message
+    slurm.wait_for(lambda: not slurm.jobs(), "jobs go on")
+    assert_nothing_is_left(trial)
+
+
+def test_a_trial_that_we_cancel_leaves_nothing_on_the_node(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
+    trial = begin(seconds=25)
+    job = trial.wait_for_training()
+    assert any("warden" in line for line in processes_of(trial.order.folder).values())
+    trial.cancel.set()
+    with pytest.raises(TrialCancelled):
+        trial.outcome.result(60)
+    assert job in slurm.jobs("CANCELLED")
+    assert_nothing_is_left(trial)
+
+
+def test_a_job_that_waits_is_cancelled_too(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
+    slurm.ask("sbatch", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 100", "--job-name=other")
+    slurm.wait_for(lambda: slurm.jobs("RUNNING"), "the other does not run")
+    trial = begin()
+    slurm.wait_for(lambda: slurm.jobs("PENDING"), "it does not wait")
+    trial.cancel.set()
+    with pytest.raises(TrialCancelled):
+        trial.outcome.result(60)
+    assert list(slurm.jobs().values()) == ["other"], "nobody else's job is ended"
+
+
+def test_a_time_limit_below_the_caps_is_overtime_and_one_above_them_is_the_nodes_fault(
+    begin: Callable[..., Trial], slurm: SlurmCluster
+) -> None:
+    minute = SlurmSettings(cpus=1, time_minutes=1)
+    long, still = begin(seconds=200, settings=minute, train_seconds=300), begin(seconds=29, settings=minute)
+    still.wait_for_training()
+    for pid in processes_of(still.order.folder):
+        os.kill(pid, signal.SIGSTOP)
+    outcomes = long.outcome.result(200), still.outcome.result(200)
+    assert [outcome.status for outcome in outcomes] == ["overtime", "lost"], outcomes
+    assert "raise time_minutes" in outcomes[0].message
+    assert "the node stood still" in outcomes[1].message
+    assert_nothing_is_left(long)
+    assert_nothing_is_left(still)
+
+
+def test_memory_that_the_node_ends_a_job_for_is_the_trials(begin: Callable[..., Trial]) -> None:
+    little = SlurmSettings(cpus=1).model_copy(update={"spare_memory_gib": -0.95})  # the processes alone take more
+    outcome = begin(seconds=20, settings=little).outcome.result(60)
+    assert outcome.status == "memory"
+    assert "raise caps.memory_gib" in outcome.message
+
+
+def test_a_job_that_no_node_will_ever_take_is_not_waited_for(begin: Callable[..., Trial]) -> None:
+    trial = begin(settings=SlurmSettings(partition="short"))
+    outcome = trial.outcome.result(60)
+    assert outcome.status == "lost"
+    assert "PartitionTimeLimit" in outcome.message
+    assert_nothing_is_left(trial)
+
+
+def test_a_job_that_slurm_refuses_ends_the_run_with_its_words(begin: Callable[..., Trial]) -> None:
+    trial = begin(settings=SlurmSettings(partition="nowhere"))
+    with pytest.raises(ExecutorError, match="invalid partition"):
+        trial.outcome.result(60)
+    assert_nothing_is_left(trial)
+
+
+def test_trials_run_at_the_same_time(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
+    executor = SlurmExecutor(SlurmSettings(cpus=1))
+    trials = [begin(seconds=5, executor=executor) for _ in range(2)]
+    slurm.wait_for(lambda: all(len(trial.phases) == 3 for trial in trials), "they do not train together")
+    assert [trial.outcome.result(60).status for trial in trials] == ["finished", "finished"]
+
+
+def test_a_controller_that_is_away_costs_no_trial(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
+    trial = begin(seconds=8)
+    trial.wait_for_training()
+    slurm.end_controller()
+    try:
+        time.sleep(10)
+    finally:
+        slurm.start_controller()
+    assert trial.outcome.result(90).status == "finished"
+    slurm.wait_for(lambda: not slurm.jobs(), "the job does not end")
+    assert_nothing_is_left(trial)
+
+
+def test_a_job_of_a_silent_controller_is_given_up_and_ended_when_it_answers(
+    begin: Callable[..., Trial], slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = SlurmExecutor(SlurmSettings(cpus=1))
+    trial = begin(seconds=29, executor=executor)
+    job = trial.wait_for_training()
+    monkeypatch.setattr(slurm_module, "PATIENCE_SECONDS", 3.0)
+    slurm.end_controller()
+    try:
+        outcome = trial.outcome.result(60)
+    finally:
+        slurm.start_controller()
+    assert outcome.status == "lost"
+    assert "Unable to contact slurm controller" in outcome.message
+    assert begin(executor=executor).outcome.result(90).status == "finished"
+    slurm.wait_for(lambda: job in slurm.jobs("CANCELLED"), "it goes on")
+    assert_nothing_is_left(trial)
+
+
+SUBMITTER = """
+import sys, threading
+from evaluation_locked.trial import TrialOrder
+from graph.executors.slurm import SlurmExecutor
+from graph.executors.slurm_settings import SlurmSettings
+order = TrialOrder.model_validate_json(sys.argv[1])
+SlurmExecutor(SlurmSettings(cpus=1)).run(order, lambda phase: print(phase, flush=True), threading.Event())
+"""
+
+
+def test_jobs_of_a_run_that_was_killed_are_ended_on_resume_and_no_others(
+    begin: Callable[..., Trial], slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    order = begin().order
+    other = begin(seconds=25)
+    other.wait_for_training()
+    killed = order.model_copy(update={"folder": tmp_path / "my run" / "trials" / "0007-killed" / "smoke"})
+    killed.train_py.write_text(textwrap.dedent(TRAIN.format(seconds=25)))
+    submitter = subprocess.Popen([sys.executable, "-c", SUBMITTER, killed.model_dump_json()], stdout=subprocess.PIPE)
+    assert submitter.stdout is not None
+    with submitter.stdout:
+        while submitter.stdout.readline().strip() != b"training":
+            assert submitter.poll() is None
+    submitter.kill()
+    submitter.wait()
+    assert len(slurm.jobs("RUNNING")) == 2, "a job does not end with its submitter"
+    moved = tmp_path / "moved"
+    killed.folder.parent.rename(moved)
+    assert end_orphan_jobs([moved]) == 1
+    assert [name.rpartition("-")[0] for name in slurm.jobs("RUNNING").values()] == ["team-my_run-0001"]
+    assert not processes_of(killed.folder)
+    assert not list(moved.glob("**/slurm-*"))
+    assert end_orphan_jobs([moved]) == 0
+
+
+def test_no_key_of_the_submitting_shell_reaches_a_job_or_a_file(
+    begin: Callable[..., Trial], slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("SBATCH_EXPORT", "ALL")  # a person's default, which would overrule what the file says
+    trial = begin(seconds=4)
+    job = trial.wait_for_training()
+    mine = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in slurm.processes()}
+    held = {pid: around for pid, around in mine.items() if f"SLURM_JOB_ID={job}".encode() in around.split(b"\0")}
+    assert len(held) >= 2, "the job's own process and the warden"
+    assert not [pid for pid, around in held.items() if KEY.encode() in around]
+    (folder,) = trial.order.folder.glob("slurm-*")
+    script = slurm.ask("scontrol", "write", "batch_script", job, "-")
+    assert "python" in script and KEY not in script
+    written = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert any(name.endswith("_submitted.pkl") for name in written)
+    outcome = trial.outcome.result(60)
+    assert outcome.status == "finished"
+    assert not [name for name, held in written.items() if KEY.encode() in held]
+    assert not [path for path in trial.order.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
