@@ -29,6 +29,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,7 @@ class Bench:
         options = running.RunOptions(
             seed_folder=seed,
             name="r",
+            matbench_task=None,
             source=None,
             target=None,
             limit=400,
@@ -93,11 +95,11 @@ class Bench:
             hours=None,
             seed=0,
             threads=1,
+            workers=self.workers,
             sandboxed=True,
             approve=False,
             team=TeamOptions(),
             runs=self.place / "runs",
-            **({"workers": self.workers} if self.workers > 1 else {}),
         )
         code = self._wait(self._fork(lambda: running.start(options, as_json=True)))
         assert code == 0, self.log.read_text()
@@ -172,7 +174,14 @@ class Bench:
             real = time.time
             time.time = lambda: real() - back
         return running.resume_run(
-            self.run.parent, self.run.name, trials=trials, hours=None, approve=None, team=TeamOptions(), as_json=True
+            self.run.parent,
+            self.run.name,
+            trials=trials,
+            hours=None,
+            workers=None,
+            approve=None,
+            team=TeamOptions(),
+            as_json=True,
         )
 
     def _fork(self, act: Callable[[], int]) -> int:
@@ -218,13 +227,21 @@ class Bench:
         _reap()
 
     def _cut_last_line(self) -> None:
-        """Cut a line that was being written when the power went; one that stood before is on the disk, and stays."""
+        """Cut a line that was being written when the power went; one that is on the disk stays.
+
+        That it is there is known where its round is closed: its checkpoints go after the line was flushed.
+        """
         path = self.run / "journal.jsonl"
         lines = read_lines(path)
-        if len(lines) > len(self.stood):
+        if len(lines) > len(self.stood) and self._open_rounds() & {trial.number for trial in self._trials()}:
             cut = self.draw.randrange(len(lines[-1]))
             os.truncate(path, sum(map(len, lines[:-1])) + cut)
             self.counts["line cut"] += 1
+
+    def _open_rounds(self) -> set[int]:
+        with contextlib.closing(sqlite3.connect(self.run / "checkpoint.sqlite")) as held:
+            threads = held.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
+        return {int(thread.removeprefix("round-")) for (thread,) in threads}
 
     def _compare(self) -> None:
         lines = [line for line in read_lines(self.run / "journal.jsonl") if payload_of(line) is not None]

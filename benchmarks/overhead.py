@@ -36,8 +36,8 @@ from evaluation_locked.prepare import prepare
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.task import Caps, load_task
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
+from graph.campaign import advance
 from graph.context import Event
-from graph.machine import advance
 from graph.run_folder import RunConfig, create_run
 from graph.session import open_session
 from memory.journal import Journal

@@ -30,8 +30,8 @@ from evaluation_locked import tight_binding
 from evaluation_locked.prepare import prepare
 from evaluation_locked.task import load_task
 from evaluation_locked.trial import TrialCancelled, TrialOutcome
+from graph.campaign import advance
 from graph.context import Event
-from graph.machine import advance
 from graph.run_folder import RunConfig, RunFolder, create_run
 from graph.session import open_session
 from memory.journal import Journal

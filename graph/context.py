@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from evaluation_locked.trial import run_trial
+from graph.flight import Flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,8 @@ class Context:
     """Given to every node at run time; nothing of it is in a checkpoint.
 
     Attributes:
+        flight: Who has the floor, and whose result comes next.
+        workers: Trials at once.
         ask: Puts a question to the person at the terminal and notes the answer in `person`; None where nobody sits
             there or the question stays open.
     """
@@ -99,6 +102,8 @@ class Context:
     budget: Budget
     person: PersonLog
     publisher: Publisher
+    flight: Flight = field(default_factory=Flight)
+    workers: int = 1
     executor: Executor = field(default_factory=LocalExecutor)
     listen: Callable[[Event], None] = lambda event: None
     ask: Callable[[Question], Answer | None] = lambda question: None

@@ -6,7 +6,6 @@ A fold that fails is told of and does not stop the others. One process at a time
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import queue
 import re
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from evaluation_locked.scorer import ScoringError
 from graph.evaluation import evaluate
 from graph.run_folder import RunError
+from memory.run_lock import RunLock, RunLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +64,7 @@ def evaluate_folds(
     seeds: Sequence[int],
     workers: int | None = None,
     on_phase: Callable[[int, int, Phase], None] = lambda fold, seed, phase: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[FoldResult]:
     """Evaluate a recipe on every fold with every seed, and yield each result as it comes.
 
@@ -74,6 +75,7 @@ def evaluate_folds(
         seeds: Random seeds; of an ensemble those of the first member.
         workers: How many at once; as many as there are GPUs, or one, where None.
         on_phase: Called with fold, seed and phase as a training enters it.
+        say: Told where another host's evaluation of the run is waited for.
 
     Raises:
         RunError: Another process is at work on the folds of this run.
@@ -99,7 +101,7 @@ def evaluate_folds(
             free.put(device)
         return FoldResult(fold, seed, score)
 
-    with _sole_worker(bench.base), ThreadPoolExecutor(n_workers) as pool:
+    with _sole_worker(bench.base, say), ThreadPoolExecutor(n_workers) as pool:
         todo = {pool.submit(one, fold, seed) for seed in seeds for fold in folds}
         try:
             while todo:
@@ -113,12 +115,14 @@ def evaluate_folds(
 
 
 @contextlib.contextmanager
-def _sole_worker(base: Path) -> Iterator[None]:
-    """Hold the folds of a run for this process; the kernel lets go of them whatever ends it."""
-    base.mkdir(parents=True, exist_ok=True)
-    with (base / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another `team evaluate` is at work in {base}: let it end, or end it") from error
+def _sole_worker(base: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the folds of a run for this process, as `memory.run_lock` does."""
+    lock = RunLock(base / "lock")
+    try:
+        lock.acquire(say)
+    except RunLockedError as error:
+        raise RunError(f"another `team evaluate` is at work in {base}, {error.holder}: let it end, or end it") from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -33,16 +33,17 @@ if TYPE_CHECKING:
 SMOKE_CAPS = {"featurise_seconds": 120.0, "train_seconds": 2.0, "predict_seconds": 60.0}
 MIN_PREDICT_SECONDS, PREDICT_FACTOR = 5.0, 3.0  # what a trial may take to predict, against what the seed took
 
+# What is left of the budget as a trial enters a phase, for who waits for its result.
+LEFT_OF_TRAINING: dict[Phase, float] = {"training": 1.0, "predicting": 0.0}
+
 ROLE_OF = {"strategise": "strategist", "scout": "scout", "choose": "strategist", "code": "coder", "review": "reviewer"}
 
 Update = dict[str, Any]
 
 
 def strategise(state: State, runtime: Runtime[Context]) -> Update:
-    """Read the memory, and choose mode, parent and axis of the next trial, or stop."""
-    context = runtime.context
-    history = context.knowledge.history
-    number = history.next_number
+    """Read the memory, and choose mode, parent and axis of the next trial, or say that there is nothing left."""
+    context, number = runtime.context, state["number"]
     context.listen(_turn(context, number, "strategise"))
     fresh: Update = {
         "number": number,
@@ -65,11 +66,6 @@ def strategise(state: State, runtime: Runtime[Context]) -> Update:
         "decision": None,
         "stop": "",
     }
-    if context.folder.pause.exists():
-        return fresh | {"stop": "it was asked to pause"}
-    trained = sum(trial.status != "not run" for trial in history.trials.values())
-    if spent := context.budget.spent(trained, len(history.trials) - trained) or context.team.spent():
-        return fresh | {"stop": spent}
     plan = person.take_own_idea(number, context)
     if plan is None:
         try:
@@ -109,17 +105,21 @@ def choose(state: State, runtime: Runtime[Context]) -> Update:
             parent=plan.parent,
             why=plan.why,
         )
+        context.knowledge.begin(idea)
         return {"idea": idea, "failure": state["failure"] or ("rejected", "the scout had no proposal for the plan")}
     repeats = [context.knowledge.repeat(idea) for idea in proposals]
     if repeats[0] is not None and all(repeats):
         words = f"a repeat of trial {repeats[0].of}: {repeats[0].reason}; a replicate would be called one"
         verdict = Verdict(kind="reject", reasons=(words,), repeat_of=repeats[0].of)
+        context.knowledge.begin(proposals[0])
         return {"idea": proposals[0], "verdict": verdict, "failure": ("rejected", words)}
     news = [idea for idea, repeat in zip(proposals, repeats, strict=True) if repeat is None]
     measured = [(idea, context.knowledge.crowding_before(idea)) for idea in news]
     one = len(measured) == 1
     position = 0 if one else context.team.strategist.choose(plan, measured, context.knowledge)
     idea, crowding = measured[position]
+    context.knowledge.begin(idea)
+    context.flight.announce()  # another can be planned beside it
     context.listen(Event("idea", plan.number, idea=idea))
     return {"idea": idea, "crowding": crowding} | _stand_ins(context, state, plan.number)
 
@@ -145,6 +145,7 @@ def code(state: State, runtime: Runtime[Context]) -> Update:
     crowding = state["crowding"]
     if diff:
         crowding = context.knowledge.crowding_before(idea, diff)
+        context.knowledge.write(idea.number, diff)
     return {"crowding": crowding, "failure": None} | _stand_ins(context, state, idea.number)
 
 
@@ -199,14 +200,18 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
     context, idea = runtime.context, _idea(state)
     context.listen(Event("node", idea.number, node="train"))
     folder = context.folder.make_trial(idea)
+    context.flight.line_up(idea.number)
     stored = folder / f"outcome-{code_sha(folder)[:12]}.json"
     if stored.exists():
         return {"outcome": TrialOutcome.model_validate_json(stored.read_text(encoding="utf-8"))}
-    outcome, paid_seconds = _run(
-        context,
-        _order(context, idea, folder),
-        lambda phase: context.listen(Event("phase", idea.number, phase=phase)),
-    )
+    order = _order(context, idea, folder)
+
+    def tell(phase: Phase) -> None:
+        if phase in LEFT_OF_TRAINING:
+            context.flight.train_until(idea.number, order.caps.train_seconds * LEFT_OF_TRAINING[phase])
+        context.listen(Event("phase", idea.number, phase=phase))
+
+    outcome, paid_seconds = _run(context, order, tell)
     words = last_words(folder)
     if outcome.status == "crashed" and words:
         outcome = outcome.model_copy(update={"message": f"{outcome.message}: {words[-1]}"})
@@ -223,14 +228,16 @@ def judge(state: State, runtime: Runtime[Context]) -> Update:
     context.listen(Event("node", idea.number, node="judge"))
     if state["failure"] is not None:
         return {}
+    waited_seconds = context.flight.await_turn(idea.number, context.cancel)
+    update: Update = {"paid_seconds": state["paid_seconds"] + waited_seconds}
     folder = context.folder.make_trial(idea)
     try:
         layers = state["outcome"].layers if state["outcome"] is not None else ()
         result, decision = judging.judge_trial(context, idea, folder, layers)
     except ScoringError as error:
-        return {"failure": ("crashed", f"the predictions cannot be scored: {error}")}
+        return update | {"failure": ("crashed", f"the predictions cannot be scored: {error}")}
     write_atomically(folder / "score.json", result.model_dump_json(indent=1) + "\n")
-    return {"score": result, "decision": decision}
+    return update | {"score": result, "decision": decision}
 
 
 def remember(state: State, runtime: Runtime[Context]) -> Update:
@@ -291,7 +298,8 @@ def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None])
     """
     begun = time.monotonic()
     for _ in range(2):
-        outcome = context.executor.run(order, on_phase, context.cancel)
+        with context.flight.aside():
+            outcome = context.executor.run(order, on_phase, context.cancel)
         if outcome.status != "lost":
             return outcome, time.monotonic() - begun
     raise RunError(f"{outcome.message}, twice: is memory short? Nothing was recorded of it, and `team resume` goes on")

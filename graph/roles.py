@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,19 +63,21 @@ class Reviewer(Protocol):
 
 
 class StandIns:
-    """Sentences on turns that somebody else took than was meant to, kept until the state machine records them."""
+    """Sentences on turns that somebody else took than was meant to, kept until the state machine records them.
+
+    Rounds run in threads of their own, and each gets what was said in its own.
+    """
 
     def __init__(self) -> None:
-        self._sentences: list[str] = []
+        self._sentences: dict[int, list[str]] = {}
 
     def add(self, sentence: str) -> None:
         """Say who took whose turn, and why."""
-        self._sentences.append(sentence)
+        self._sentences.setdefault(threading.get_ident(), []).append(sentence)
 
     def take(self) -> tuple[str, ...]:
         """Return what was said since the last time, and forget it."""
-        taken, self._sentences = tuple(self._sentences), []
-        return taken
+        return tuple(self._sentences.pop(threading.get_ident(), ()))
 
 
 @dataclass(frozen=True)

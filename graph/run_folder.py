@@ -47,6 +47,7 @@ class RunConfig(Strict):
         hours: Wall time to spend, None for no limit.
         seed: Root of all random numbers of the search.
         n_threads: CPU threads of a trial.
+        workers: Trials at once.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
         embedder: Of the idea memory, chosen once; a name of `memory.embedders`.
         memory: Folder of the idea memory that the run shares with others, None for one of its own.
@@ -63,6 +64,7 @@ class RunConfig(Strict):
     hours: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     n_threads: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1)
     sandboxed: bool = True
     embedder: str = "local"
     memory: str | None = None

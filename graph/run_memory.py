@@ -18,7 +18,8 @@ from evaluation_locked.prepare import load_facts
 from graph.run_folder import RunFolder
 from memory.embedders import open_embedder
 from memory.idea_memory import IdeaMemory
-from memory.journal import Journal, RunLockedError
+from memory.journal import Journal
+from memory.run_lock import RunLockedError
 from memory.shared_memory import Register, SharedMemory, SharedMemoryError, SharedTask
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def open_to_read(folder: RunFolder) -> Iterator[IdeaMemory]:
         EmbedderError, IdeaMemoryError, JournalError: As for `open_ideas`.
     """
     config = folder.read_config()
-    lock = Journal(folder.journal).lock() if config.memory is None else SharedMemory(Path(config.memory)).lock()
+    if config.memory is None:
+        lock = Journal(folder.journal).lock(patient=False)
+    else:
+        lock = SharedMemory(Path(config.memory)).lock(patient=False)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
+from graph.flight import Flight
 from graph.orphans import end_orphans
 from graph.publishing import Publisher
 from graph.run_folder import RunError, RunFolder
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from graph.roles import Team
     from graph.run_folder import RunConfig
-    from memory.person import Answer, Question
 
 REJECTED_PER_TRIAL = 3
 
@@ -35,7 +35,7 @@ def open_session(
     team: Team,
     listen: Callable[[Event], None] = lambda event: None,
     cancel: threading.Event | None = None,
-    ask: Callable[[Question], Answer | None] = lambda question: None,
+    flight: Flight | None = None,
 ) -> Iterator[Context]:
     """Gather what the state machine of a prepared run works with; the caller holds the journal's lock.
 
@@ -82,8 +82,9 @@ def open_session(
         budget=Budget(config.trials, config.hours, rejected=REJECTED_PER_TRIAL * config.trials + 10),
         person=person,
         publisher=Publisher(folder),
-        listen=listen,
-        ask=ask,
+        flight=flight or Flight(),
+        workers=config.workers,
+        listen=_one_at_a_time(listen),
         cancel=cancel or threading.Event(),
     )
     with ideas:
@@ -91,3 +92,14 @@ def open_session(
         context.publisher.publish(knowledge, whole=True)
         yield context
         context.publisher.publish(knowledge, whole=True)
+
+
+def _one_at_a_time(listen: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return a listener that rounds may call from their threads; it hears one event after the other."""
+    lock = threading.Lock()
+
+    def alone(event: Event) -> None:
+        with lock:
+            listen(event)
+
+    return alone

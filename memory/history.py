@@ -34,6 +34,7 @@ class History:
         trials: Every recorded trial by number, in the order recorded.
         decisions: The latest later word on a trial, by its number.
         n_entries: Taken in so far: what was derived from a history holds while this stands.
+        n_trained: Recorded trials that were paid for, whatever became of them.
         in_flight: Trials that were begun and are not recorded, by number; None until its idea is chosen.
         just_reversed: The trial whose keep the last entry took back, None where it did something else.
     """
@@ -47,6 +48,7 @@ class History:
         self._scores: list[float] = []
         self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
+        self.n_trained = 0
         self.in_flight: dict[int, Idea | None] = {}
         self.n_entries = 0
         self.just_reversed: int | None = None
@@ -81,6 +83,7 @@ class History:
                 f"trial {entry.number} edits trial {parent}, which is not recorded: record trial {parent} first"
             )
         self.trials[entry.number] = entry
+        self.n_trained += entry.status != "not run"
         self.in_flight.pop(entry.number, None)
         self.n_entries += 1
         self.just_reversed = None
@@ -147,6 +150,11 @@ class History:
     def next_number(self) -> int:
         """The number of the next trial: one above the highest recorded or in flight."""
         return max(self._highest, *self.in_flight, -1) + 1
+
+    @property
+    def planning(self) -> int:
+        """The trial that is being planned: begun, and without an idea yet; the next number where there is none."""
+        return next((number for number, idea in self.in_flight.items() if idea is None), self.next_number)
 
     @property
     def scores(self) -> list[float]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from memory.embedders import Embedder
-    from memory.records import DecisionRecord, Entry, TrialRecord
+    from memory.records import DecisionRecord, Entry, Idea, TrialRecord
 
 COLLECTION = "ideas"
 _BATCH = 2_000
@@ -78,6 +78,7 @@ class IdeaMemory:
         self._row_of: dict[Key, int] = {}
         self._unwritten: dict[int, TrialRecord] = {}
         self._recent: dict[str, np.ndarray] = {}
+        self._in_flight: dict[int, np.ndarray] = {}  # by trial, of length 1
         with named_errors(self.folder):
             self._client = open_client(self.folder)
             try:
@@ -188,6 +189,14 @@ class IdeaMemory:
         finally:
             self._client.close()
 
+    def begin(self, idea: Idea) -> None:
+        """Hold the idea of a trial in flight, which `similar` finds and Chroma does not hold."""
+        self._in_flight[idea.number] = _unit(self._embedded([idea.text])[0])
+
+    def abandon(self, number: int) -> None:
+        """Forget the idea of a trial in flight."""
+        self._in_flight.pop(number, None)
+
     def add(self, record: TrialRecord) -> None:
         """Take in a trial's idea; one that is held is replaced, so that adding twice changes nothing.
 
@@ -199,6 +208,7 @@ class IdeaMemory:
         """
         if not self._loaded:
             self._load()
+        self.abandon(record.number)
         self._unwritten[record.number] = record
         self._keep([(self.run, record.number)], self._embedded([record.idea.text]))
         if len(self._unwritten) >= _WRITTEN_AT_ONCE:
@@ -230,12 +240,12 @@ class IdeaMemory:
                 self._collection.update(ids=[name], metadatas=[to_chroma(from_chroma(held) | changed)])
 
     def nearest(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Neighbour, ...]:
-        """Return the ideas whose text is most similar, with what is told of them; see `similar`.
+        """Return the recorded ideas whose text is most similar, with what is told of them; see `similar`.
 
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        best = self.similar(text, k, exclude)
+        best = [hit for hit in self.similar(text, k + len(self._in_flight), exclude) if not self._flies(hit)][:k]
         if not best:
             return ()
         about = {
@@ -251,7 +261,7 @@ class IdeaMemory:
         return tuple(neighbour(about[hit.key], hit.similarity, self.run) for hit in best)
 
     def similar(self, text: str, k: int, exclude: Collection[int] = ()) -> tuple[Similar, ...]:
-        """Return which ideas' texts are most similar, the nearest first; ties by run and number.
+        """Return which ideas' texts are most similar, those in flight among them, the nearest first; ties by number.
 
         It compares with every idea held, in one product: among many variants of one idea, Chroma's graph index (HNSW)
         missed the equal text itself in half of the cases, and a repeat that is missed costs a trial.
@@ -266,9 +276,20 @@ class IdeaMemory:
         """
         if not self._loaded:
             self._load()
-        if self._vectors is None or k < 1:
+        if k < 1:
             return ()
-        similarities = self._vectors.products(_unit(self._embedded([text])[0])[None])[:, 0]  # [m]
+        asked = _unit(self._embedded([text])[0])
+        flying = {n: float(vector @ asked) for n, vector in self._in_flight.items() if n not in exclude}
+        found = [*self._similar_recorded(asked, k, exclude), *(Similar(self.run, *n, self.run) for n in flying.items())]
+        return tuple(sorted(found, key=lambda hit: (-round(hit.similarity, 6), hit.key))[:k])
+
+    def _flies(self, hit: Similar) -> bool:
+        return hit.run == self.run and hit.number in self._in_flight
+
+    def _similar_recorded(self, asked: np.ndarray, k: int, exclude: Collection[int]) -> tuple[Similar, ...]:
+        if self._vectors is None:
+            return ()
+        similarities = self._vectors.products(asked[None])[:, 0]  # [m]
         for number in exclude:
             if (row := self._row_of.get((self.run, number))) is not None:
                 similarities[row] = -np.inf

@@ -7,10 +7,8 @@ The form of a line is that of `memory.lines`.
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
-import socket
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from memory.lines import append_durably, canonical_json, format_line, payload_of, read_lines
 from memory.records import Entry
+from memory.run_lock import RunLock, RunLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 _TAIL_BYTES = 65_536
@@ -32,38 +31,43 @@ class JournalError(RuntimeError):
     """A journal that cannot be read, or an entry that it cannot hold; the message names the line and the mend."""
 
 
-class RunLockedError(RuntimeError):
-    """Another process writes this run; the message names it."""
-
-
 class Journal:
     """An append-only file of entries with one writer and any number of readers.
 
-    Beside the file lie `lock`, held by the writer, and `journal.torn`, what repairs cut off, for the curious.
+    Beside the file lie the files of its lock (`memory.run_lock`), and `journal.torn`, what repairs cut off, for the
+    curious.
 
     Args:
         path: `runs/<name>/journal.jsonl`; it need not exist yet.
+        lock: Of the folder, where it is not the usual one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: RunLock | None = None) -> None:
         self.path = Path(path)
-        self._lock_fd: int | None = None
+        self._lock = lock or RunLock(self.path.parent / "lock")
+        self._held = False
         self._threads = threading.RLock()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(
+        self, say: Callable[[str], None] = lambda text: None, *, patient: bool = True, beating: bool = True
+    ) -> Iterator[None]:
         """Be the run's only writer while the block lasts; within a block of its own it changes nothing.
 
-        The kernel lets go of the lock when the process ends, however it ends. A torn last line that an earlier
-        writer left is repaired first.
+        The lock goes with its process, however that ends. A torn last line that an earlier writer left is repaired
+        first.
+
+        Args:
+            say, patient, beating: See `memory.run_lock.RunLock.acquire`.
 
         Raises:
             RunLockedError: Another process, or another `Journal` of this one, writes the run.
             OSError: The run's folder cannot be written.
         """
         with self._threads:
-            if mine := self._lock_fd is None:
-                self._lock_fd = self._acquire()
+            if mine := not self._held:
+                self._lock.acquire(say, patient=patient, beating=beating)
+                self._held = True
         try:
             if mine:
                 self._repair()
@@ -71,33 +75,16 @@ class Journal:
         finally:
             if mine:
                 with self._threads:
-                    fd, self._lock_fd = self._lock_fd, None
-                if fd is not None:
-                    os.ftruncate(fd, 0)  # the file stays: to unlink it would let two writers lock two files
-                    os.close(fd)
+                    self._held = False
+                    self._lock.release()
 
     def reader(self) -> JournalReader:
         """Return a reader for those who only look, from the first entry on."""
         return JournalReader(self)
 
     def writer(self) -> str:
-        """Return who writes the run at this moment, as the lock file names it; empty where nobody does.
-
-        It asks the kernel and touches no lock: a reader that took one, were it for a moment, could turn a writer away.
-        """
-        lock = self.path.parent / "lock"
-        try:
-            inode = lock.stat().st_ino
-            held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-            name = lock.read_text(encoding="utf-8").strip()
-        except OSError:
-            return ""
-        fields = (line.split() for line in held)
-        if any(
-            f[1] == "FLOCK" and f[3] == "WRITE" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5
-        ):
-            return name or "a process that is just starting"
-        return ""
+        """Return who of this host writes the run at this moment; empty where nobody does."""
+        return self._lock.writer()
 
     def append(self, entry: Entry) -> None:
         """Write one entry durably: when this returns, it is on the disk; when it raises, the file holds what it held.
@@ -106,18 +93,19 @@ class Journal:
 
         Raises:
             JournalError: The entry holds what JSON cannot, such as NaN.
-            RunLockedError: As for `lock`.
+            RunLockedError: As for `lock`; or it was lost, because this process stood still for too long.
             OSError: The disk is full, or the file cannot be written: free some space, then resume the run.
         """
         line = _format(entry)
-        with self._threads, self.lock():
+        with self._threads, self.lock(beating=False):
+            self._lock.check()
             append_durably(self.path, line)
 
     def read(self) -> tuple[Entry, ...]:
         """Return every entry in the order written; an absent file has none.
 
-        A torn last line is repaired. While another process writes the run it is passed over instead, since that
-        process may be in the middle of it.
+        A torn last line is repaired. While another process writes the run, or may do so from another host, it is passed
+        over instead, since that process may be in the middle of it.
 
         Raises:
             JournalError: A line before the last is damaged, or a line is whole but no entry.
@@ -126,7 +114,7 @@ class Journal:
             lines = read_lines(self.path)
             if lines and payload_of(lines[-1]) is None:
                 try:
-                    with self.lock():
+                    with self.lock(patient=False, beating=False):
                         self._repair()
                         lines = read_lines(self.path)
                 except (RunLockedError, OSError):
@@ -149,25 +137,6 @@ class Journal:
                 f"{self.path}: line {number} is whole, but not an entry of this version ({where}: {fault['msg']}): "
                 "read it with the version that run.toml names"
             ) from error
-
-    def _acquire(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 1000, 0).decode(errors="replace").strip() or "a process that is just starting"
-            os.close(fd)
-            raise RunLockedError(
-                f"{self.path.parent} is in use by {holder}: wait until it ends, stop it, or choose another run name"
-            ) from None
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        except OSError:
-            os.close(fd)
-            raise
-        return fd
 
     def _repair(self) -> None:
         """Cut off a torn last line, and end a whole one that lacks only its line break."""

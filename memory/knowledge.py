@@ -76,16 +76,17 @@ class Knowledge:
         self._person = person
         self._trial_folder = trial_folder
         self._knobs: dict[int, dict[str, Any]] = {}
+        self._diffs_in_flight: dict[int, str] = {}
         self.mended = MendedCrystals(history, self.residuals)
         self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
-        """A person's wishes that no recorded trial took up, the oldest first."""
+        """A person's wishes that no trial took up but the one that is being planned, the oldest first."""
         if self._person is None:
             return ()
         said = self._person.read()
-        return tuple(said.wishes[k] for k in said.waiting("wish", self.history.next_number))
+        return tuple(said.wishes[k] for k in said.waiting("wish", self.history.planning))
 
     def own_idea(self, number: int) -> OwnIdea | None:
         """Return a person's own idea that trial `number` took up, None where it has another."""
@@ -104,9 +105,13 @@ class Knowledge:
         return self._knobs[number]
 
     def crowding_before(self, idea: Idea, diff: str = "") -> Crowding:
-        """Return the two views of crowding that are known before a trial is paid for."""
+        """Return the two views of crowding that are known before a trial is paid for; trials in flight count."""
         text = crowding.text_crowding(idea.text, self.ideas, exclude=(idea.number,))
-        code = crowding.code_crowding(diff, self._diffs, exclude=(idea.number,)) if diff else None
+        code = None
+        if diff:
+            others = {n: other for n, other in self._diffs_in_flight.items() if n != idea.number}
+            views = (crowding.code_crowding(diff, held, exclude=(idea.number,)) for held in (self._diffs, others))
+            code = max(views, key=lambda crowd: crowd.value)
         near = tuple(dict.fromkeys((*(code.nearest if code else ()), *text.nearest)))
         return Crowding(
             text=round(text.value, 4), code=round(code.value, 4) if code else None, nearest=near[:MAX_NEAREST]
@@ -162,6 +167,21 @@ class Knowledge:
         """Return what an idea repeats of the run, None where it is news or calls itself a replicate."""
         return self._repeats.find(idea, diff)
 
+    def begin(self, idea: Idea) -> None:
+        """Take note of the idea of a trial in flight: until it is recorded, others are measured against it too."""
+        self.history.in_flight[idea.number] = idea
+        self.ideas.begin(idea)
+
+    def write(self, number: int, diff: str) -> None:
+        """Take note of the change of code of a trial in flight."""
+        self._diffs_in_flight[number] = diff
+
+    def abandon(self, number: int) -> None:
+        """Forget a trial in flight, which comes to no record."""
+        self.history.in_flight.pop(number, None)
+        self.ideas.abandon(number)
+        self._diffs_in_flight.pop(number, None)
+
     def remember(self, entry: Entry) -> None:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
         self._journal.append(entry)
@@ -170,6 +190,7 @@ class Knowledge:
             self.ideas.decide(entry)
             return
         self.ideas.add(entry)
+        self._diffs_in_flight.pop(entry.number, None)
         # What is not built yet will be built from the history, this entry among it.
         if new and entry.diff and "_diffs" in vars(self):
             self._diffs.add(entry.number, entry.diff)

@@ -20,7 +20,7 @@ from memory.lines import append_durably, canonical_json, format_line, payload_of
 from memory.records import Axis, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
 MAX_TEXT = 1_000  # characters of a wish, a title or a reason: more is a file, and has another place
@@ -168,10 +168,10 @@ class Conversation:
         """Return the wish or idea that trial `number` took up, None where it took none."""
         return next((k for (kind, k), trial in self.taken.items() if kind == what and trial == number), None)
 
-    def open_question(self, n_recorded: int) -> Question | None:
-        """Return the question that waits for an answer, in a run whose next trial has number `n_recorded`."""
+    def open_question(self, recorded: Container[int]) -> Question | None:
+        """Return the question that waits for an answer, in a run whose journal holds the trials `recorded`."""
         question = self.question
-        if question is None or question.key in self.answers or question.trial < n_recorded:
+        if question is None or question.key in self.answers or question.trial in recorded:
             return None
         return question
 

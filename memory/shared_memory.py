@@ -21,11 +21,12 @@ import tomli_w
 from pydantic import ValidationError
 
 from memory.chroma_folder import IdeaMemoryError
-from memory.journal import Journal, RunLockedError
+from memory.journal import Journal
 from memory.records import Entry, Record
+from memory.run_lock import RunLock, RunLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FORMAT = 1
 
@@ -69,27 +70,29 @@ class SharedMemory:
         self.register_file = self.folder / "memory.toml"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, say: Callable[[str], None] = lambda text: None, *, patient: bool = True) -> Iterator[None]:
         """Be the only one to write while the block lasts; Chroma's files bear no second process.
+
+        Args:
+            say, patient: See `memory.run_lock.RunLock.acquire`.
 
         Raises:
             SharedMemoryError: Another run is at work with it.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise SharedMemoryError(f"{self.folder} is a file: name a folder for the shared memory")
-        journal = Journal(self.folder / "journal.jsonl")  # there is no such file; what is used is its lock
-        lock = journal.lock()
+        lock = RunLock(self.folder / "lock")
         try:
-            lock.__enter__()
+            lock.acquire(say, patient=patient)
         except RunLockedError as error:
-            holder = str(error).partition(" is in use by ")[2].partition(":")[0]
             raise SharedMemoryError(
-                f"the shared memory {self.folder} is in use by {holder}: wait until it ends, or run without --memory"
+                f"the shared memory {self.folder} is in use by {error.holder}: "
+                "wait until it ends, or run without --memory"
             ) from None
         try:
             yield
         finally:
-            lock.__exit__(None, None, None)
+            lock.release()
 
     def read(self) -> Register | None:
         """Return who feeds the memory, None where nobody did yet.

@@ -5,6 +5,7 @@ A run keeps the settings of its team without a key in `team.toml`, so that `team
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from team.offline import offline_team
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from graph.roles import Team
     from graph.run_folder import RunConfig, RunFolder
@@ -77,6 +79,7 @@ def open_team(
     config: RunConfig,
     listen: Callable[[str], None],
     cancel: threading.Event,
+    aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Team:
     """Return the team that plays a run.
 
@@ -86,6 +89,7 @@ def open_team(
         config: The run's; its hours bound the models too, from now on.
         listen: Told in one line of every wait for a model.
         cancel: Set where a person stops the run.
+        aside: Entered while a model is asked, so that other rounds can work meanwhile.
 
     Raises:
         SettingsError: A key or a package is missing.
@@ -105,5 +109,6 @@ def open_team(
         listen=listen,
         seconds_left=lambda: until - time.monotonic(),
         cancel=cancel,
+        aside=aside,
     )
     return model_team(settings, Desk(access, folder, cancel))

@@ -23,6 +23,7 @@ from team.options import (
     RunArgument,
     RunsOption,
     TeamFileOption,
+    WorkersOption,
 )
 
 SEED_HELP = "Seed folder, or the name of a shipped one (`team seed`); that of the band gap where it is left out."
@@ -69,6 +70,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
     ] = None,
+    workers: WorkersOption = None,
     memory: Annotated[
         Path | None,
         typer.Option(help="Share the idea memory in this folder with other runs of the same task, one at a time."),
@@ -110,6 +112,7 @@ def run(
         hours=hours,
         seed=seed,
         threads=threads,
+        workers=workers,
         sandboxed=not unsafe_no_sandbox,
         approve=approve,
         team=TeamOptions(model, base_url, team_file, max_cost, max_tokens),
@@ -126,6 +129,7 @@ def resume(
     name: RunArgument = None,
     trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
     hours: Annotated[float | None, typer.Option("--hours", "--max-hours", min=0.01, help="Wall time from now.")] = None,
+    workers: WorkersOption = None,
     approve: Annotated[
         bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
     ] = None,
@@ -142,7 +146,9 @@ def resume(
     from team.running import resume_run
 
     team = TeamOptions(model, base_url, team_file, max_cost, max_tokens)
-    raise typer.Exit(resume_run(runs, name, trials=trials, hours=hours, approve=approve, team=team, as_json=as_json))
+    raise typer.Exit(
+        resume_run(runs, name, trials=trials, hours=hours, workers=workers, approve=approve, team=team, as_json=as_json)
+    )
 
 
 @app.command()
@@ -269,8 +275,9 @@ def _mendable(error: Exception) -> str | None:
     from memory.chroma_folder import IdeaMemoryError
     from memory.embedders import EmbedderError
     from memory.history import HistoryError
-    from memory.journal import JournalError, RunLockedError
+    from memory.journal import JournalError
     from memory.person import PersonError
+    from memory.run_lock import RunLockedError
     from memory.techniques import PlaybookError
 
     safe = "what was recorded is safe, and `team resume` goes on"

@@ -101,7 +101,13 @@ def print_evaluation(folder: RunFolder, wish: Wish, *, as_json: bool) -> int:
     before = len(looks_of(folder, wish.own))
     results: list[FoldResult] = []
     phases = evaluate_folds(
-        bench, recipe, folds, seeds, wish.workers, lambda fold, seed, phase: _note(f"  fold {fold} seed {seed} {phase}")
+        bench,
+        recipe,
+        folds,
+        seeds,
+        wish.workers,
+        lambda fold, seed, phase: _note(f"  fold {fold} seed {seed} {phase}"),
+        _note,
     )
     for result in phases:
         results.append(result)

@@ -10,13 +10,13 @@ import contextlib
 import os
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from evaluation_locked.task import Strict
 from graph.run_folder import write_atomically
+from memory.run_lock import process_began
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class Now(Strict):
             return "ended" if self.stopped else "waiting" if self.waits else "interrupted"
         if self.host != socket.gethostname() or self.process_began < 0:
             return "unknown"
-        return "working" if _process_began(self.process) == self.process_began else "killed"
+        return "working" if process_began(self.process) == self.process_began else "killed"
 
 
 class Announcer:
@@ -79,7 +79,7 @@ class Announcer:
         self.stopped = ""
         self.waits = False
         self._path = folder.now
-        began = _process_began(os.getpid())
+        began = process_began(os.getpid())
         self._now = Now(
             process=os.getpid(),
             process_began=-1 if began is None else began,
@@ -138,12 +138,3 @@ def read_now(folder: RunFolder) -> Now | None:
         return Now.model_validate_json(folder.now.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-
-
-def _process_began(process: int) -> int | None:
-    """Return when the kernel started a living process (field 22 of its stat, see proc(5)), None where it is gone."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])

@@ -31,6 +31,10 @@ RunArgument = Annotated[
         metavar="RUN", help="Name of the run; the latest where it is left out.", autocompletion=complete_run
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials at once, each with a GPU or a share of the threads [default: one a GPU]"),
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(

@@ -184,7 +184,7 @@ def drop_idea(folder: RunFolder, k: int) -> None:
 
 def _open_question(folder: RunFolder, number: int | None) -> Question:
     said = PersonLog(folder.person).read()
-    question = said.open_question(read_history(folder).next_number)
+    question = said.open_question(read_history(folder).trials)
     if question is None:
         approves = folder.read_config().approve
         hint = "it asks before the next trial" if approves else f"`team resume {folder.name} --approve` makes it ask"

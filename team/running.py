@@ -22,6 +22,7 @@ from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.sources import load_source
 from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
+from graph.folds import visible_devices
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
@@ -61,6 +62,7 @@ class RunOptions:
     hours: float | None
     seed: int
     threads: int | None
+    workers: int | None
     sandboxed: bool
     approve: bool
     team: TeamOptions
@@ -86,6 +88,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
     if options.sandboxed and not sandbox.landlock_abi():
         raise SandboxError(sandbox.NO_LAYER)
     settings = settle_team(options.team)
+    workers = options.workers or max(1, len(visible_devices()))
     config = RunConfig(
         name=options.name or _free_name(options.runs, task.name),
         task=task,
@@ -94,7 +97,8 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         trials=options.trials,
         hours=options.hours,
         seed=options.seed,
-        n_threads=options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
+        n_threads=options.threads or max(1, (len(os.sched_getaffinity(0)) - 1) // workers),
+        workers=workers,
         sandboxed=options.sandboxed,
         approve=options.approve,
         models=_models(settings),
@@ -114,6 +118,7 @@ def resume_run(
     *,
     trials: int | None,
     hours: float | None,
+    workers: int | None,
     approve: bool | None,
     team: TeamOptions,
     as_json: bool,
@@ -129,6 +134,7 @@ def resume_run(
     changes = {
         "trials": trials or config.trials,
         "hours": hours or config.hours,
+        "workers": workers or config.workers,
         "approve": config.approve if approve is None else approve,
         "models": _models(settings),
     }
@@ -180,7 +186,8 @@ def _models(settings: TeamSettings) -> dict[str, str]:
 
 def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_json: bool) -> int:
     """Prepare what is missing, run rounds, print the summary."""
-    from graph.machine import advance
+    from graph.campaign import advance
+    from graph.flight import Flight
     from graph.session import open_session
     from team.asking import ask_at_terminal
     from team.display import open_display
@@ -189,7 +196,7 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
     from team.report.writer import ReportWriter
 
     journal = Journal(folder.journal)
-    with journal.lock(), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
+    with journal.lock(_remark), open_display(config, quiet=as_json) as display, announce(folder) as announcer:
         if config != folder.read_config():  # a resumed run was given another budget
             folder.write_config(config)
         if settings.roles:
@@ -200,9 +207,10 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
             report = stack.enter_context(ReportWriter(folder, display.say))
-            team = with_own_ideas(open_team(settings, folder, config, display.say, cancel))
+            flight = Flight()
+            team = with_own_ideas(open_team(settings, folder, config, display.say, cancel, flight.aside))
             listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
-            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel))
+            context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel, flight))
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:
@@ -232,7 +240,12 @@ def _tell(event: Event, *listeners: Callable[[Event], None]) -> None:
 
 def _hold_memory(config: RunConfig) -> AbstractContextManager[None]:
     """Be the only run at work with the shared memory, where there is one."""
-    return contextlib.nullcontext() if config.memory is None else SharedMemory(Path(config.memory)).lock()
+    return contextlib.nullcontext() if config.memory is None else SharedMemory(Path(config.memory)).lock(_remark)
+
+
+def _remark(text: str) -> None:
+    """Say something before there is a display, beside what the command prints."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:

@@ -107,7 +107,7 @@ def summarise(folder: RunFolder, stopped: str = "") -> Summary:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     trained = [trial for trial in trials if trial.status != "not run"]
     decided = sum(trial.gain is not None for trial in trials)
-    question = PersonLog(folder.person).read().open_question(history.next_number)
+    question = PersonLog(folder.person).read().open_question(history.trials)
     overheads = sorted(trial.overhead_seconds for trial in trained)
     return Summary(
         name=folder.name,

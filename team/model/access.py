@@ -5,6 +5,7 @@ It holds no prompt and knows no role's business; it hands on what a model said, 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,7 @@ from team.model.ways import WaysBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from team.model.settings import Method, TeamSettings
     from team.model.spend import SpendBook
@@ -43,6 +45,7 @@ class ModelAccess:
         seconds_left: How much of the run's hours is left.
         cancel: Set where the run is being stopped; a call under way is then given up.
         policy: How often and how long is tried.
+        aside: Entered while a request or a wait is under way, so that others can work meanwhile.
 
     Raises:
         SettingsError: A key or a package is missing; nothing was spent.
@@ -58,6 +61,7 @@ class ModelAccess:
         seconds_left: Callable[[], float] = lambda: math.inf,
         cancel: threading.Event | None = None,
         policy: RetryPolicy | None = None,
+        aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self.settings = settings
         self.spend = spend
@@ -77,6 +81,7 @@ class ModelAccess:
             seconds_left=seconds_left,
             cancel=cancel,
             policy=policy or RetryPolicy(),
+            aside=aside,
         )
 
     def answer(self, role: RoleName, trial: int, turns: Sequence[Turn], schema: type[T]) -> T:

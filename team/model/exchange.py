@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -69,6 +71,7 @@ class Bounds:
         cancel: Set where the run is being stopped.
         policy: How often and how long is tried.
         draw: Of the jitter.
+        aside: Entered while a request or a wait is under way, so that others can work meanwhile.
         down: Endpoints whose last exchange ended without an answer: they get one attempt until they answer again.
     """
 
@@ -82,6 +85,7 @@ class Bounds:
     cancel: threading.Event = field(default_factory=threading.Event)
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     draw: random.Random = field(default_factory=random.Random)
+    aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     down: set[str] = field(default_factory=set)
 
 
@@ -131,7 +135,9 @@ class Exchange:
             began = time.monotonic()
             self._attempts += 1
             try:
-                reply = self.endpoint.ask(turns, self.ways, limit, timeout, schema, method)
+                ways = self.ways
+                with self._bounds.aside():
+                    reply = self.endpoint.ask(turns, ways, limit, timeout, schema, method)
             except RequestError as error:
                 fault = error
             else:
@@ -162,7 +168,8 @@ class Exchange:
             SpendLimitError: It could pass a limit.
         """
         settings = self._bounds.settings
-        passed = self._bounds.spend.would_pass(
+        passed = self._bounds.spend.claim(
+            self,
             prompt_tokens + limit,
             self._most_usd(prompt_tokens, limit),
             max_tokens=settings.max_tokens,
@@ -230,7 +237,9 @@ class Exchange:
             raise SpendLimitError(f"the hours of the run end before {self.endpoint.where} can be asked again")
         bounds.listen(f"{self._role}: {fault.sentence}; attempt {failures + 1} in {seconds:.1f} s")
         self._taken_seconds += seconds
-        if bounds.sleep(seconds) is True or bounds.cancel.is_set():
+        with bounds.aside():
+            stopped = bounds.sleep(seconds) is True
+        if stopped or bounds.cancel.is_set():
             self._flush("stopped")
             raise ModelError(f"{self._role}: the run is being stopped")
 
@@ -257,7 +266,7 @@ class Exchange:
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             **used,
         )
-        self._bounds.spend.add(line)
+        self._bounds.spend.add(line, claimed_by=self)
         self._attempts, self._began = 0, time.monotonic()
 
 

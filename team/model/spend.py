@@ -115,6 +115,7 @@ class SpendBook:
         self.path = run_folder / SPEND_FILE
         self._threads = threading.Lock()
         self._totals = SpendTotals()
+        self._claims: dict[object, tuple[int, float]] = {}  # what calls under way may use
         _repair(self.path)
         for line in read_spend(run_folder):
             self._totals = self._totals.plus(line)
@@ -123,8 +124,8 @@ class SpendBook:
         """Return the sums of the whole run, before and after it was resumed."""
         return self._totals
 
-    def add(self, line: SpendLine) -> None:
-        """Write one line durably.
+    def add(self, line: SpendLine, claimed_by: object = None) -> None:
+        """Write one line durably; what `claimed_by` had claimed for the call is free again.
 
         Raises:
             OSError: The disk is full, or the file cannot be written.
@@ -145,13 +146,37 @@ class SpendBook:
             finally:
                 os.close(fd)
             self._totals = self._totals.plus(line)
+            self._claims.pop(claimed_by, None)
+
+    def claim(
+        self,
+        by: object,
+        tokens: int,
+        usd: float | None,
+        *,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+    ) -> str:
+        """Claim what a call may use, so that calls side by side cannot pass a limit together; see `would_pass`.
+
+        A second claim replaces the first. It stands until a line is added for it.
+
+        Returns:
+            Which limit the call could pass, as a sentence; empty where the claim stands.
+        """
+        with self._threads:
+            self._claims.pop(by, None)
+            passed = self.would_pass(tokens, usd, max_tokens=max_tokens, max_cost=max_cost)
+            if not passed:
+                self._claims[by] = tokens, usd or 0.0
+            return passed
 
     def would_pass(
         self, tokens: int, usd: float | None, *, max_tokens: int | None = None, max_cost: float | None = None
     ) -> str:
         """Return which limit a call could pass, as a sentence; empty while it cannot pass one.
 
-        Requests that got no answer count with all that they may have used.
+        Requests that got no answer, or are under way, count with all that they may have used.
 
         Args:
             tokens: At most what the call uses, of prompt and answer together.
@@ -160,13 +185,13 @@ class SpendBook:
             max_cost: The run's limit in USD, None for none.
         """
         spent = self._totals
-        used_tokens = spent.tokens + spent.unconfirmed_tokens
+        used_tokens = spent.tokens + spent.unconfirmed_tokens + sum(claim[0] for claim in self._claims.values())
         if max_tokens is not None and used_tokens + tokens > max_tokens:
             return (
                 f"{used_tokens} of {max_tokens} tokens are spent, and the next call may use {tokens}: "
                 "--max-tokens would be passed"
             )
-        used_usd = spent.usd + spent.unconfirmed_usd
+        used_usd = spent.usd + spent.unconfirmed_usd + sum(claim[1] for claim in self._claims.values())
         if max_cost is not None and (usd is None or used_usd + usd > max_cost):
             may = "an unknown sum" if usd is None else f"{usd:.4f}"
             return (

@@ -114,7 +114,7 @@ class RunWatch:
         return Now(version, state, trial, title, tuple(log), self._trouble(), self._question(version))
 
     def _question(self, version: str) -> Asked | None:
-        asked = PersonLog(self.folder.person).read().open_question(self._last_recorded(version) + 1)
+        asked = PersonLog(self.folder.person).read().open_question(range(self._last_recorded(version) + 1))
         if asked is None:
             return None
         place = self.folder.trial(asked.trial)

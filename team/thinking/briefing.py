@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from memory.history import History
     from memory.knowledge import Knowledge
     from memory.person import Wish
-    from memory.records import TrialRecord
+    from memory.records import Idea, TrialRecord
 
-BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS = 5, 6, 8
+BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS, FLYING_TRIALS = 5, 6, 8, 16
 MAX_TITLE, MAX_REASON, MAX_WISH = 80, 110, 600
 
 
 def history_text(knowledge: Knowledge) -> str:
-    """Return the run in about thirty lines: the champion, counts by axis, the best and the last trials."""
+    """Return the run in about thirty lines: the champion, counts by axis, best trials, last ones, those in flight."""
     history, unit = knowledge.history, knowledge.task.unit
     champion = history.champion
     lines = [f"Score: {knowledge.task.metric} {unit}".strip() + f"; {len(history.trials)} trials so far"]
@@ -40,6 +40,10 @@ def history_text(knowledge: Knowledge) -> str:
     lines += ["Best trials:", *(f"  {trial_line(history, trial)}" for trial in best)] if best else []
     last = list(history.trials.values())[-LAST_TRIALS:]
     lines += ["Last trials:", *(f"  {trial_line(history, trial)}" for trial in last)] if last else []
+    flying = [idea for idea in history.in_flight.values() if idea is not None]
+    if flying:
+        lines.append("In flight, so not to be proposed again:")
+        lines += [f"  {_idea_line(idea)}" for idea in flying[-FLYING_TRIALS:]]
     return "\n".join(lines)
 
 
@@ -55,12 +59,15 @@ def tried_text(knowledge: Knowledge, axis: str, near: Iterable[int] = ()) -> str
 def trial_line(history: History, trial: TrialRecord) -> str:
     """Return one trial in one line: what, from what, how it ended."""
     gain = history.decided_gain(trial.number)
-    origin = "" if trial.idea.parent is None else f" of {trial.idea.parent}"
     figure = f" gain {gain:+.4f}" if gain is not None else ""
     outcome = history.outcome(trial.number)
     reason = f" ({_cut(history.reason(trial.number), MAX_REASON)})" if outcome in ("crashed", "rejected") else ""
-    title = _cut(trial.idea.title, MAX_TITLE)
-    return f"{trial.number} {trial.idea.mode} {trial.idea.axis}{origin}: {title}: {outcome}{figure}{reason}"
+    return f"{_idea_line(trial.idea)}: {outcome}{figure}{reason}"
+
+
+def _idea_line(idea: Idea) -> str:
+    origin = "" if idea.parent is None else f" of {idea.parent}"
+    return f"{idea.number} {idea.mode} {idea.axis}{origin}: {_cut(idea.title, MAX_TITLE)}"
 
 
 def wish_text(wishes: Sequence[Wish]) -> str:

@@ -18,10 +18,10 @@ REVISE = Answer(trial=3, code_sha="abc", word="revise", why="smaller")
 IDEA = Idea(number=3, mode="explore", axis="A3", title="space groups", knobs={"WIDTH": 96})
 
 
-def test_all_nodes_of_the_design_are_there_and_the_loop_closes() -> None:
+def test_all_nodes_of_the_design_are_there_and_a_round_ends_with_its_record() -> None:
     drawn = build().get_graph()
     edges = {(edge.source, edge.target) for edge in drawn.edges}
-    chain = "strategise scout choose code review smoke approve train judge remember strategise".split()
+    chain = "strategise scout choose code review smoke approve train judge remember __end__".split()
     assert set(itertools.pairwise(chain)) <= edges
     assert ("strategise", "__end__") in edges
     for early in ("choose", "code", "review", "smoke", "approve"):

@@ -162,7 +162,7 @@ def test_a_run_killed_at_its_question_asks_it_again_at_the_terminal(run: Path, t
     assert process.wait(timeout=60) == WAITING
     os.close(screen)
     assert history_of(run).trials[2].reason == "a person rejected it: not now"
-    assert PersonLog(run / "person.jsonl").read().open_question(3) is not None, "to stop the run is no answer"
+    assert PersonLog(run / "person.jsonl").read().open_question(range(3)) is not None, "to stop the run is no answer"
 
 
 def test_without_approval_the_question_falls_away(run: Path, team: Team) -> None:
