@@ -30,18 +30,20 @@ import time
 from typing import TYPE_CHECKING
 
 from evaluation_locked.trial import TrialCancelled, TrialOutcome
+from graph.executors.bundle import link
+from graph.executors.far import Errand, bring_home, judge_code
 from graph.executors.slurm_jobs import JobState, SlurmQueue, SlurmSilentError, end_jobs, list_jobs
-from graph.executors.slurm_node import Word, hold_trial, read_words
+from graph.executors.slurm_node import ROWS, Word, hold_trial, read_words, rows_of
 from graph.executors.slurm_settings import SlurmSettings
 from graph.executors.slurm_submission import (
     FOLDER_PREFIX,
     NAME_PREFIX,
-    ExecutorError,
     job_name,
     make_job_folder,
     submit,
     token_of,
 )
+from graph.run_folder import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -76,6 +78,7 @@ class SlurmExecutor:
 
     def __init__(self, settings: SlurmSettings | None = None):
         self.settings = settings or SlurmSettings()
+        self._code = judge_code()
         self._queue = SlurmQueue()
         self._unended: dict[str, Path] = {}  # jobs of which the controller did not hear that they are wanted no more
 
@@ -84,9 +87,10 @@ class SlurmExecutor:
 
         Raises:
             TrialCancelled: `cancel` was set; the job is over.
-            SandboxError: The node's kernel offers no layer to hold a trial.
-            ExecutorError: Slurm refuses such a job, or submitit is not installed.
+            RunError: Slurm refuses such a job, its node can hold no trial, or submitit is not installed.
         """
+        if order.kept is not None:
+            raise RunError("a stored training is used on this machine, not on Slurm")
         self._end_unended()
         folder = make_job_folder(order.folder)
         name, patience_seconds = job_name(folder), 0.0
@@ -105,15 +109,17 @@ class SlurmExecutor:
 
         Raises:
             SlurmSilentError: That went on for `PATIENCE_SECONDS`.
-            ExecutorError: Slurm refuses such a job.
+            RunError: Slurm refuses such a job.
             TrialCancelled: `cancel` was set.
         """
+        errand = Errand(order, order.train_py.read_text(encoding="utf-8"), ROWS, self._code)
+        link(order.locked, rows_of(folder))
         until, parameters, again = time.monotonic() + PATIENCE_SECONDS, self.settings.parameters(order, name), False
         while True:
             try:
                 if again:
                     end_jobs([name])  # the last one may have been taken although no answer came
-                job = submit(folder, parameters, hold_trial, folder, order)
+                job = submit(folder, parameters, hold_trial, folder, errand)
                 self._queue.forget()
                 return job
             except SlurmSilentError:
@@ -140,7 +146,7 @@ class SlurmExecutor:
                     on_phase(word.phase)
             n_heard, word = len(words), words[-1] if words else Word()
             if handed_in:
-                return _take(job, word)
+                return _take(job, word, order.folder)
             if cancel.wait(POLL_SECONDS):
                 raise TrialCancelled
             now = time.monotonic()
@@ -198,7 +204,7 @@ def end_orphan_jobs(places: Iterable[Path]) -> int:
         places: Folders of the trials that were not recorded; nothing is left of the others.
 
     Raises:
-        ExecutorError: There are such folders, and Slurm does not say what became of their jobs.
+        RunError: There are such folders, and Slurm does not say what became of their jobs.
     """
     folders = [folder for place in places for folder in place.glob(f"**/{FOLDER_PREFIX}*") if folder.is_dir()]
     if not folders:
@@ -212,12 +218,12 @@ def end_orphan_jobs(places: Iterable[Path]) -> int:
             time.sleep(POLL_SECONDS)
             left = _under_way(tokens)
     except SlurmSilentError as error:
-        raise ExecutorError(
+        raise RunError(
             f"jobs of this run may be left, and Slurm does not say ({error}): resume where it answers, or remove "
             f"{folders[0]} if they are over"
         ) from error
     if left:
-        raise ExecutorError(f"job {sorted(left)[0]} of this run does not end: see `squeue --name={sorted(left)[0]}`")
+        raise RunError(f"job {sorted(left)[0]} of this run does not end: see `squeue --name={sorted(left)[0]}`")
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return len(names)
@@ -256,14 +262,18 @@ def outcome_of(state: JobState, number: str, word: Word, *, cut_short: bool, pri
     return TrialOutcome(status=status, message=_begun_again(f"job {number}{where}: {said}{last}", word))
 
 
-def _take(job: Job, word: Word) -> TrialOutcome:
-    """Return the outcome that a job has handed in."""
+def _take(job: Job, word: Word, folder: Path) -> TrialOutcome:
+    """Bring home what a job has handed in, and return the outcome.
+
+    Raises:
+        RunError: Its node can hold no trial.
+    """
     kind, held = pickle.loads(job.result.read_bytes())
     if kind != "success":  # the process that held the trial failed, and not the trial
         last = str(held).strip().splitlines()[-1]
         return TrialOutcome(status="lost", message=f"job {job.number} on {word.node} failed: {last}")
-    assert isinstance(held, TrialOutcome)
-    return held.model_copy(update={"message": _begun_again(held.message, word)})
+    outcome = bring_home(held, folder)
+    return outcome.model_copy(update={"message": _begun_again(outcome.message, word)})
 
 
 def _begun_again(message: str, word: Word) -> str:

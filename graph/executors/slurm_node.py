@@ -12,15 +12,17 @@ import signal
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evaluation_locked.trial import TrialCancelled
+from graph.executors.far import Errand, Result, hold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from evaluation_locked.trial import Phase, TrialOrder
+    from evaluation_locked.trial import Phase
 
+ROWS = "rows"  # the name of the only bundle of a job's folder
 WORDS_FILE = "words.jsonl"
 ENDED = 128 + signal.SIGTERM
 
@@ -40,12 +42,17 @@ class Word:
     node: str = ""
 
 
-def hold_trial(folder: Path, order: TrialOrder) -> Any:
+def rows_of(folder: Path) -> Path:
+    """Return where a job of a folder finds the rows of its trial."""
+    return folder / "bundles" / ROWS
+
+
+def hold_trial(folder: Path, errand: Errand) -> Result:
     """Run a trial, and return its result for submitit to store in the job's folder.
 
     Args:
-        folder: The job's.
-        order: The trial's.
+        folder: The job's; it holds the rows.
+        errand: What to run.
     """
     cancel = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: cancel.set())  # in place of submitit's, which goes on
@@ -54,13 +61,19 @@ def hold_trial(folder: Path, order: TrialOrder) -> Any:
     ):  # of the same job on an earlier node, where submitit would refuse to write
         partial.unlink()
     restarts, node = int(os.environ.get("SLURM_RESTART_COUNT", "0")), os.environ.get("SLURMD_NODENAME", "")
-    _say(folder, Word(None, restarts, node))
-    try:
-        from evaluation_locked.trial import run_trial
 
-        return run_trial(order, lambda phase: _say(folder, Word(phase, restarts, node)), cancel)
-    except TrialCancelled:
+    def say(phase: Phase | None) -> None:
+        with (folder / WORDS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(Word(phase, restarts, node))) + "\n")
+
+    def fetch() -> Mapping[str, bytes]:
+        raise FileNotFoundError(f"{rows_of(folder)} is gone")
+
+    say(None)
+    result = hold(errand, fetch, say, cancel, cache=folder)
+    if result.outcome is None and not result.refused:
         sys.exit(ENDED)
+    return result
 
 
 def read_words(folder: Path) -> list[Word]:
@@ -70,8 +83,3 @@ def read_words(folder: Path) -> list[Word]:
     except OSError:
         return []
     return [Word(**json.loads(line)) for line in lines if line.endswith("\n")]
-
-
-def _say(folder: Path, word: Word) -> None:
-    with (folder / WORDS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(word)) + "\n")

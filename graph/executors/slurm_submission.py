@@ -26,10 +26,6 @@ PASSING = (
 )
 
 
-class ExecutorError(RunError):
-    """Trials cannot run where they should; the message says why, and what to do."""
-
-
 @dataclass(frozen=True)
 class Job:
     """A submitted job.
@@ -78,17 +74,17 @@ def submit(folder: Path, parameters: dict[str, Any], function: Callable[..., obj
 
     Raises:
         SlurmSilentError: It may go well another time; the job may have been taken all the same.
-        ExecutorError: Slurm refuses such a job, or submitit or sbatch are not here.
+        RunError: Slurm refuses such a job, or submitit or sbatch are not here.
     """
     try:
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
     except ImportError as error:
-        raise ExecutorError(
+        raise RunError(
             f"trials on Slurm want a package that is missing ({error}): pip install 'crystal-research-team[slurm]'"
         ) from error
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise ExecutorError("there is no sbatch on the PATH: trials on Slurm are submitted from a host of the cluster")
+        raise RunError("there is no sbatch on the PATH: trials on Slurm are submitted from a host of the cluster")
     complaints = folder / "sbatch.err"
 
     class Submitter(SlurmExecutor):
@@ -106,7 +102,7 @@ def submit(folder: Path, parameters: dict[str, Any], function: Callable[..., obj
         words = " ".join(complaints.read_text(errors="replace").split()) if complaints.exists() else str(error)
         if re.search(PASSING, words, re.IGNORECASE):
             raise SlurmSilentError(words) from error
-        raise ExecutorError(f"Slurm refuses the job of a trial: {words} (see [executor.slurm] in team.toml)") from error
+        raise RunError(f"Slurm refuses the job of a trial: {words} (see [executor.slurm] in team.toml)") from error
     return Job(
         number=job.job_id,
         name=parameters["job_name"],

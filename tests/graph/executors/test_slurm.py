@@ -17,22 +17,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from evaluation_locked.prepare import prepare
-from evaluation_locked.task import Caps, TaskSpec
+from evaluation_locked.process_tree import descendants
+from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome
 from graph.executors import slurm as slurm_module
 from graph.executors.slurm import SlurmExecutor, end_orphan_jobs
 from graph.executors.slurm_settings import SlurmSettings
-from graph.executors.slurm_submission import ExecutorError
-from tests.evaluation_locked.conftest import CAPS, cubic_crystals
+from graph.run_folder import RunError
+from tests.graph.executors.conformance import CAPS, Conformance, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.graph.executors.slurm_cluster import SlurmCluster
 
+__all__ = ["locked"]
+
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
+GIVEN = ("facts.json", "train.npz", "validation.npz")
 KEY = "sk-not-a-key-but-long-enough-to-be-found"
 TRAIN = """
 import time
@@ -46,14 +49,10 @@ task.submit(np.full(len(crystals), labels.mean()))
 """
 
 
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from evaluation_locked.dataset import Dataset
-
-    spec = TaskSpec(name="test", title="A test", target="gap_ev", unit="eV", source="tight-binding", caps=CAPS)
-    folder = tmp_path_factory.mktemp("run") / "locked"
-    prepare(spec, Dataset("cubes", cubic_crystals(600), np.arange(600) % 60 / 10, "made for a test"), folder)
-    return folder
+class TestSlurm(Conformance):
+    @pytest.fixture
+    def executor(self, slurm: SlurmCluster) -> SlurmExecutor:
+        return SlurmExecutor(SlurmSettings(cpus=1))
 
 
 class Trial:
@@ -75,6 +74,12 @@ class Trial:
         (folder,) = self.order.folder.glob("slurm-*")
         (number,) = (number for number, name in self.cluster.jobs().items() if name.endswith(folder.name[6:]))
         return number
+
+    def processes(self) -> set[int]:
+        """Return the living processes of the trial's job: those that know its number, and all below them."""
+        mine = f"SLURM_JOB_ID={self.job}".encode()
+        found = [pid for pid in self.cluster.processes() if mine in environment_of(pid).split(b"\0")]
+        return {*found, *(below for pid in found for below in descendants(pid))}
 
 
 @pytest.fixture
@@ -105,21 +110,18 @@ def begin(slurm: SlurmCluster, locked: Path, tmp_path: Path) -> Iterator[Callabl
                 trial.cancel.set()
 
 
-def processes_of(folder: Path) -> dict[int, str]:
-    """Return the processes that were started with a folder's path on their command line or in their environment."""
-    found, mark = {}, os.fsencode(folder)
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                words = Path(entry.path, "cmdline").read_bytes()
-                if mark in words or mark in Path(entry.path, "environ").read_bytes():
-                    found[int(entry.name)] = words.replace(b"\0", b" ").decode()
-    return found
+def environment_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    return b""
+
+
+def alive(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def assert_nothing_is_left(trial: Trial) -> None:
     assert not trial.cluster.jobs()
-    assert not processes_of(trial.order.folder)
     assert not list(trial.order.folder.glob("slurm-*")), "the job's folder goes with it"
 
 
@@ -208,10 +210,12 @@ def test_what_befalls_a_job_says_nothing_of_the_idea(
 def test_a_trial_that_we_cancel_leaves_nothing_on_the_node(begin: Callable[..., Trial], slurm: SlurmCluster) -> None:
     trial = begin(seconds=25)
     job = trial.wait_for_training()
-    assert any("warden" in line for line in processes_of(trial.order.folder).values())
+    processes = trial.processes()
+    assert len(alive(processes)) >= 4, "its holder, the warden, the launcher and the trial"
     trial.cancel.set()
     with pytest.raises(TrialCancelled):
         trial.outcome.result(60)
+    assert not alive(processes)
     assert job in slurm.jobs("CANCELLED")
     assert_nothing_is_left(trial)
 
@@ -233,7 +237,7 @@ def test_a_time_limit_below_the_caps_is_overtime_and_one_above_them_is_the_nodes
     minute = SlurmSettings(cpus=1, time_minutes=1)
     long, still = begin(seconds=200, settings=minute, train_seconds=300), begin(seconds=29, settings=minute)
     still.wait_for_training()
-    for pid in processes_of(still.order.folder):
+    for pid in still.processes():
         os.kill(pid, signal.SIGSTOP)
     outcomes = long.outcome.result(200), still.outcome.result(200)
     assert [outcome.status for outcome in outcomes] == ["overtime", "lost"], outcomes
@@ -260,7 +264,7 @@ def test_a_job_that_no_node_will_ever_take_is_not_waited_for(begin: Callable[...
 
 def test_a_job_that_slurm_refuses_ends_the_run_with_its_words(begin: Callable[..., Trial]) -> None:
     trial = begin(settings=SlurmSettings(partition="nowhere"))
-    with pytest.raises(ExecutorError, match="invalid partition"):
+    with pytest.raises(RunError, match="invalid partition"):
         trial.outcome.result(60)
     assert_nothing_is_left(trial)
 
@@ -330,11 +334,15 @@ def test_jobs_of_a_run_that_was_killed_are_ended_on_resume_and_no_others(
     submitter.kill()
     submitter.wait()
     assert len(slurm.jobs("RUNNING")) == 2, "a job does not end with its submitter"
+    processes = set(slurm.processes()) - other.processes()
+    processes = {pid for pid in processes if b"SLURM_JOB_ID=" in environment_of(pid)}
+    processes |= {below for pid in processes for below in descendants(pid)}
+    assert len(alive(processes)) >= 4
     moved = tmp_path / "moved"
     killed.folder.parent.rename(moved)
     assert end_orphan_jobs([moved]) == 1
     assert [name.rpartition("-")[0] for name in slurm.jobs("RUNNING").values()] == ["team-my_run-0001"]
-    assert not processes_of(killed.folder)
+    assert not alive(processes)
     assert not list(moved.glob("**/slurm-*"))
     assert end_orphan_jobs([moved]) == 0
 
@@ -347,15 +355,17 @@ def test_no_key_of_the_submitting_shell_reaches_a_job_or_a_file(
     monkeypatch.setenv("SBATCH_EXPORT", "ALL")  # a person's default, which would overrule what the file says
     trial = begin(seconds=4)
     job = trial.wait_for_training()
-    mine = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in slurm.processes()}
-    held = {pid: around for pid, around in mine.items() if f"SLURM_JOB_ID={job}".encode() in around.split(b"\0")}
-    assert len(held) >= 2, "the job's own process and the warden"
-    assert not [pid for pid, around in held.items() if KEY.encode() in around]
+    seen = {pid: environment_of(pid) for pid in trial.processes()}
+    assert sum(b"SLURM_JOB_ID" in around for around in seen.values()) >= 2, "the process that holds it and the warden"
+    assert not [pid for pid, around in seen.items() if KEY.encode() in around]
     (folder,) = trial.order.folder.glob("slurm-*")
     script = slurm.ask("scontrol", "write", "batch_script", job, "-")
     assert "python" in script and KEY not in script
-    written = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    written = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert any(name.endswith("_submitted.pkl") for name in written)
+    assert {name for name in written if "/" in name} == {f"bundles/rows/{name}" for name in GIVEN}, (
+        "no label that judges"
+    )
     outcome = trial.outcome.result(60)
     assert outcome.status == "finished"
     assert not [name for name, held in written.items() if KEY.encode() in held]

@@ -15,7 +15,8 @@ from graph.executors.slurm import outcome_of
 from graph.executors.slurm_jobs import JobState
 from graph.executors.slurm_node import Word, read_words
 from graph.executors.slurm_settings import SlurmSettings, drop_variables
-from graph.executors.slurm_submission import ExecutorError, job_name, make_job_folder, submit
+from graph.executors.slurm_submission import job_name, make_job_folder, submit
+from graph.run_folder import RunError
 
 CAPS = Caps(featurise_seconds=300, train_seconds=1500, predict_seconds=120, memory_gib=8)
 
@@ -141,5 +142,5 @@ def test_words_of_a_job_are_read_as_far_as_they_are_written(tmp_path: Path) -> N
 
 def test_without_submitit_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(ExecutorError, match=r"pip install 'crystal-research-team\[slurm\]'"):
+    with pytest.raises(RunError, match=r"pip install 'crystal-research-team\[slurm\]'"):
         submit(tmp_path, SlurmSettings().parameters(order(), "n"), print)
