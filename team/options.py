@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from graph.executors.settings import Kind  # typer reads the annotations
 from team.completion import complete_run
 
 RUNS_HELP = "Folder that holds the runs."
@@ -34,6 +35,10 @@ RunArgument = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option(min=1, help="Trials at once, each with a GPU or a share of the threads [default: one a GPU]"),
+]
+ExecutorOption = Annotated[
+    Kind | None,
+    typer.Option("--executor", help="Where trials run: local, ray or slurm [default: team.toml, or local]"),
 ]
 ModelOption = Annotated[
     str | None,

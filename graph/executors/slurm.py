@@ -30,6 +30,7 @@ import time
 from typing import TYPE_CHECKING
 
 from evaluation_locked.trial import TrialCancelled, TrialOutcome
+from graph.errors import RunError
 from graph.executors.bundle import link
 from graph.executors.far import Errand, bring_home, judge_code
 from graph.executors.slurm_jobs import JobState, SlurmQueue, SlurmSilentError, end_jobs, list_jobs
@@ -43,7 +44,6 @@ from graph.executors.slurm_submission import (
     submit,
     token_of,
 )
-from graph.run_folder import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph.errors import RunError
 from graph.executors.slurm_jobs import SlurmSilentError
 from graph.executors.slurm_settings import PASSED, python_command
-from graph.run_folder import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,10 +20,10 @@ import pytest
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome
+from graph.errors import RunError
 from graph.executors import slurm as slurm_module
 from graph.executors.slurm import SlurmExecutor, end_orphan_jobs
 from graph.executors.slurm_settings import SlurmSettings
-from graph.run_folder import RunError
 from tests.graph.executors.conformance import CAPS, Conformance, locked
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialOrder
+from graph.errors import RunError
 from graph.executors.slurm import outcome_of
 from graph.executors.slurm_jobs import JobState
 from graph.executors.slurm_node import Word, read_words
 from graph.executors.slurm_settings import SlurmSettings, drop_variables
 from graph.executors.slurm_submission import job_name, make_job_folder, submit
-from graph.run_folder import RunError
 
 CAPS = Caps(featurise_seconds=300, train_seconds=1500, predict_seconds=120, memory_gib=8)
 
