@@ -37,7 +37,6 @@ from graph.executors.slurm_jobs import JobState, SlurmQueue, SlurmSilentError, e
 from graph.executors.slurm_node import ROWS, Word, hold_trial, read_words, rows_of
 from graph.executors.slurm_settings import SlurmSettings
 from graph.executors.slurm_submission import (
-    FOLDER_PREFIX,
     NAME_PREFIX,
     job_name,
     make_job_folder,
@@ -46,7 +45,7 @@ from graph.executors.slurm_submission import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from evaluation_locked.trial import Phase, TrialOrder, TrialStatus
@@ -195,20 +194,15 @@ class SlurmExecutor:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_orphan_jobs(places: Iterable[Path]) -> int:
-    """End the jobs that a killed run left behind, and remove their folders; return how many were not over.
-
-    The caller is the run's only writer and has started no trial.
+def end_orphan_jobs(folders: Collection[Path]) -> int:
+    """End the jobs of a run that was killed, and remove their folders; return how many were not over.
 
     Args:
-        places: Folders of the trials that were not recorded; nothing is left of the others.
+        folders: Those of the jobs, wherever they lie now.
 
     Raises:
-        RunError: There are such folders, and Slurm does not say what became of their jobs.
+        RunError: Slurm does not say what became of their jobs, or one does not end.
     """
-    folders = [folder for place in places for folder in place.glob(f"**/{FOLDER_PREFIX}*") if folder.is_dir()]
-    if not folders:
-        return 0
     tokens = {token_of(folder) for folder in folders}
     try:
         left = names = _under_way(tokens)
@@ -220,7 +214,7 @@ def end_orphan_jobs(places: Iterable[Path]) -> int:
     except SlurmSilentError as error:
         raise RunError(
             f"jobs of this run may be left, and Slurm does not say ({error}): resume where it answers, or remove "
-            f"{folders[0]} if they are over"
+            f"{next(iter(folders))} if that job is over"
         ) from error
     if left:
         raise RunError(f"job {sorted(left)[0]} of this run does not end: see `squeue --name={sorted(left)[0]}`")
@@ -284,7 +278,9 @@ def _begun_again(message: str, word: Word) -> str:
 
 def _is_there(path: Path) -> bool:
     """Say whether a file is there; its folder is listed, since a network file system may remember that it was not."""
-    return path in path.parent.iterdir()
+    with contextlib.suppress(OSError):
+        return path in path.parent.iterdir()
+    return False
 
 
 def _keep_log(job: Job, folder: Path) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evaluation_locked.task import Caps
     from evaluation_locked.trial import TrialOrder
 
+JOB_FOLDER_PREFIX = "slurm-"  # within a trial's folder, from before a job is submitted until after it is over
 MARGIN_SECONDS = 600.0  # to start Python on a cold node, to read the bundle, and to write what came of it
 SPARE_MEMORY_GIB = 2.0  # for the processes that hold the trial, and for a step between two looks at what it uses
 # Values that a trial's own environment takes over (`evaluation_locked.warden`), and what Slurm says of the job's GPUs.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from graph.errors import RunError
 from graph.executors.slurm_jobs import SlurmSilentError
-from graph.executors.slurm_settings import PASSED, python_command
+from graph.executors.slurm_settings import JOB_FOLDER_PREFIX, PASSED, python_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER_PREFIX, NAME_PREFIX = "slurm-", "team-"
+NAME_PREFIX = "team-"
 # Of the environment, what sbatch itself needs: how the cluster is found, and a token where it wants one.
 FOR_SBATCH = (*PASSED, "HOME", "USER", "LOGNAME", "SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 # What sbatch says where another try may go well; anything else is wrong with what is asked for.
@@ -48,7 +48,7 @@ class Job:
 def make_job_folder(place: Path) -> Path:
     """Make the folder of a job within a trial's, under a token of its own that stays when the run is moved."""
     place.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place.resolve()))
+    return Path(tempfile.mkdtemp(prefix=JOB_FOLDER_PREFIX, dir=place.resolve()))
 
 
 def job_name(folder: Path) -> str:
@@ -60,7 +60,7 @@ def job_name(folder: Path) -> str:
 
 def token_of(folder: Path) -> str:
     """Return the part of a job's folder that its name ends with."""
-    return folder.name.removeprefix(FOLDER_PREFIX)
+    return folder.name.removeprefix(JOB_FOLDER_PREFIX)
 
 
 def submit(folder: Path, parameters: dict[str, Any], function: Callable[..., object], *arguments: object) -> Job:

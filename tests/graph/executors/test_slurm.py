@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,11 @@ from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome
 from graph.errors import RunError
 from graph.executors import slurm as slurm_module
-from graph.executors.slurm import SlurmExecutor, end_orphan_jobs
+from graph.executors.slurm import SlurmExecutor
 from graph.executors.slurm_settings import SlurmSettings
+from graph.orphans import end_orphans
+from graph.run_folder import RunFolder, read_history
+from tests.conftest import TINY_SEED, team_command
 from tests.graph.executors.conformance import CAPS, Conformance, locked
 
 if TYPE_CHECKING:
@@ -133,7 +137,7 @@ def test_a_trial_is_a_job_and_its_predictions_come_back(begin: Callable[..., Tri
     assert trial.phases == ["starting", "featurising", "training", "predicting", "ending"]
     predictions = np.load(trial.order.folder / "predictions.npy")
     assert predictions.shape == (len(np.load(trial.order.locked / "validation_labels.npy")),)
-    assert "my_run-0000" in next(iter(slurm.jobs("COMPLETED").values())), "squeue says whose job it is"
+    assert any(name.startswith("team-my_run-0000-") for name in slurm.jobs("COMPLETED").values()), "squeue says whose"
     assert_nothing_is_left(trial)
 
 
@@ -248,7 +252,8 @@ def test_a_time_limit_below_the_caps_is_overtime_and_one_above_them_is_the_nodes
 
 
 def test_memory_that_the_node_ends_a_job_for_is_the_trials(begin: Callable[..., Trial]) -> None:
-    little = SlurmSettings(cpus=1).model_copy(update={"spare_memory_gib": -0.95})  # the processes alone take more
+    # The processes that hold the trial take more than the job is allowed here.
+    little = SlurmSettings(cpus=1).model_copy(update={"spare_memory_gib": 0.1 - CAPS.memory_gib})
     outcome = begin(seconds=20, settings=little).outcome.result(60)
     assert outcome.status == "memory"
     assert "raise caps.memory_gib" in outcome.message
@@ -313,6 +318,8 @@ import sys, threading
 from evaluation_locked.trial import TrialOrder
 from graph.executors.slurm import SlurmExecutor
 from graph.executors.slurm_settings import SlurmSettings
+from graph.orphans import end_orphans
+from graph.run_folder import RunFolder, read_history
 order = TrialOrder.model_validate_json(sys.argv[1])
 SlurmExecutor(SlurmSettings(cpus=1)).run(order, lambda phase: print(phase, flush=True), threading.Event())
 """
@@ -324,7 +331,7 @@ def test_jobs_of_a_run_that_was_killed_are_ended_on_resume_and_no_others(
     order = begin().order
     other = begin(seconds=25)
     other.wait_for_training()
-    killed = order.model_copy(update={"folder": tmp_path / "my run" / "trials" / "0007-killed" / "smoke"})
+    killed = order.model_copy(update={"folder": tmp_path / "killed" / "trials" / "0007-wider" / "smoke"})
     killed.train_py.write_text(textwrap.dedent(TRAIN.format(seconds=25)))
     submitter = subprocess.Popen([sys.executable, "-c", SUBMITTER, killed.model_dump_json()], stdout=subprocess.PIPE)
     assert submitter.stdout is not None
@@ -338,13 +345,14 @@ def test_jobs_of_a_run_that_was_killed_are_ended_on_resume_and_no_others(
     processes = {pid for pid in processes if b"SLURM_JOB_ID=" in environment_of(pid)}
     processes |= {below for pid in processes for below in descendants(pid)}
     assert len(alive(processes)) >= 4
-    moved = tmp_path / "moved"
-    killed.folder.parent.rename(moved)
-    assert end_orphan_jobs([moved]) == 1
+    (tmp_path / "killed").rename(tmp_path / "moved")
+    moved = RunFolder(tmp_path / "moved")
+    assert end_orphans(moved, recorded={7}) == 0, "nothing is left of what was recorded, and nothing is asked for it"
+    assert end_orphans(moved, recorded={6}) == 1
     assert [name.rpartition("-")[0] for name in slurm.jobs("RUNNING").values()] == ["team-my_run-0001"]
     assert not alive(processes)
-    assert not list(moved.glob("**/slurm-*"))
-    assert end_orphan_jobs([moved]) == 0
+    assert not list(moved.path.glob("**/slurm-*"))
+    assert end_orphans(moved, recorded=()) == 0
 
 
 def test_no_key_of_the_submitting_shell_reaches_a_job_or_a_file(
@@ -370,3 +378,30 @@ def test_no_key_of_the_submitting_shell_reaches_a_job_or_a_file(
     assert outcome.status == "finished"
     assert not [name for name, held in written.items() if KEY.encode() in held]
     assert not [path for path in trial.order.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_team_run_on_slurm_is_killed_and_resumed(slurm: SlurmCluster, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    shutil.copytree(TINY_SEED, seed)
+    slow = "    import time\n\n    time.sleep(task.seconds_left() - 1)\n    rng ="
+    (seed / "train.py").write_text((seed / "train.py").read_text().replace("    rng =", slow, 1))
+    (tmp_path / "team.toml").write_text('[executor]\nkind = "slurm"\n[executor.slurm]\ncpus = 1\n')
+    command = team_command("run", seed, "--name", "far", "--trials", 3, "--workers", 2, "--threads", 1)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = RunFolder(tmp_path / "runs" / "far")
+    slurm.wait_for(
+        lambda: (run.journal.exists() and slurm.jobs("RUNNING")) or process.poll() is not None, "no trial", seconds=120
+    )
+    process.kill()
+    told, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, told
+    left = slurm.jobs()
+    assert left and all(name.startswith("team-far-") for name in left.values())
+    done = subprocess.run(team_command("resume", "far"), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(left)} processes or jobs of a run that was killed were ended" in done.stdout
+    assert set(left) <= set(slurm.jobs("CANCELLED"))
+    trials = read_history(run).trials.values()
+    assert sum(trial.status == "finished" for trial in trials) == 3, done.stdout
+    assert not slurm.jobs()
+    assert not list(run.trials.glob("**/slurm-*"))
