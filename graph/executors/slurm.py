@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from evaluation_locked.trial import Phase, TrialOrder, TrialStatus
     from graph.executors.slurm_submission import Job
 
-POLL_SECONDS = 0.5  # between two looks at a trial's own files
+POLL_SECONDS, MOST_SECONDS = 0.5, 5.0  # between two looks at a trial's files; the longer it takes, the fewer
 RETRY_SECONDS = 10.0  # between two tries to submit
 PATIENCE_SECONDS = 900.0  # for a controller that does not answer, and for a queue that takes no more jobs
 RESULT_SECONDS = 10.0  # for a file of an ended job to show on this host
@@ -118,9 +118,7 @@ class SlurmExecutor:
             try:
                 if again:
                     end_jobs([name])  # the last one may have been taken although no answer came
-                job = submit(folder, parameters, hold_trial, folder, errand)
-                self._queue.forget()
-                return job
+                return submit(folder, parameters, hold_trial, folder, errand)
             except SlurmSilentError:
                 if time.monotonic() > until:
                     raise
@@ -136,7 +134,8 @@ class SlurmExecutor:
         Raises:
             TrialCancelled: `cancel` was set.
         """
-        state, heard_at, over_since, n_heard = JobState("PENDING"), time.monotonic(), None, 0
+        began = heard_at = time.monotonic()
+        state, over_since, n_heard = JobState("PENDING"), None, 0
         while True:
             handed_in = _is_there(job.result)
             words = read_words(job.folder)
@@ -146,11 +145,11 @@ class SlurmExecutor:
             n_heard, word = len(words), words[-1] if words else Word()
             if handed_in:
                 return _take(job, word, order.folder)
-            if cancel.wait(POLL_SECONDS):
+            if cancel.wait(min(MOST_SECONDS, max(POLL_SECONDS, (time.monotonic() - began) / 20))):
                 raise TrialCancelled
             now = time.monotonic()
             try:
-                state, heard_at = self._queue.find(job.name) or state.vanished(), now
+                state, heard_at = self._queue.find(job.name, since=began) or state.vanished(), now
             except SlurmSilentError as error:
                 if now - heard_at > PATIENCE_SECONDS:
                     message = f"nothing was heard of job {job.number} for {now - heard_at:.0f} s: {error}"
@@ -170,16 +169,16 @@ class SlurmExecutor:
             except SlurmSilentError:
                 self._unended[name] = folder
                 return
-            self._queue.forget()
-            self._is_over(name, END_SECONDS, ())
+            if not self._is_over(name, END_SECONDS, ()):
+                return  # its folder stays, so that the next resume sees to it
         shutil.rmtree(folder, ignore_errors=True)
 
     def _is_over(self, name: str, patience_seconds: float, as_good: Collection[str]) -> bool:
         """Say whether a job is over, or in a state that is as good, within some time."""
-        until = time.monotonic() + patience_seconds
-        while time.monotonic() < until:
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + patience_seconds:
             with contextlib.suppress(SlurmSilentError):
-                state = self._queue.find(name)
+                state = self._queue.find(name, since=max(began, now - 1))
                 if state is None or state.over or state.state in as_good:
                     return True
             time.sleep(POLL_SECONDS)
@@ -264,6 +263,7 @@ def _take(job: Job, word: Word, folder: Path) -> TrialOutcome:
     """
     kind, held = pickle.loads(job.result.read_bytes())
     if kind != "success":  # the process that held the trial failed, and not the trial
+        _keep_log(job, folder)
         last = str(held).strip().splitlines()[-1]
         return TrialOutcome(status="lost", message=f"job {job.number} on {word.node} failed: {last}")
     outcome = bring_home(held, folder)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-ASK_SECONDS = 2.0  # between two questions to the controller, for all trials together
+ASK_SECONDS = 5.0  # between two questions to the controller, for all trials together
 COMMAND_SECONDS = 60.0  # clients give up by themselves after the cluster's MessageTimeout, a few times over
 # What a job may be in before it is over, and come back to when it is requeued.
 UNDER_WAY = frozenset(
@@ -72,30 +72,29 @@ class SlurmQueue:
         self._asked_at = float("-inf")
         self._silence = ""
 
-    def find(self, name: str) -> JobState | None:
-        """Return the state of the newest job of a name, None where the controller does not know it (any more).
+    def find(self, name: str, since: float = 0.0) -> JobState | None:
+        """Return the state of a job, None where the controller does not know it, or not any more.
+
+        Args:
+            name: The job's.
+            since: Time (monotonic) that the answer must not be older than.
 
         Raises:
             SlurmSilentError: It did not answer when it was asked last.
         """
         with self._lock:
-            if time.monotonic() - self._asked_at >= ASK_SECONDS:
+            if self._asked_at < max(since, time.monotonic() - ASK_SECONDS):
                 self._ask()
             if self._silence:
                 raise SlurmSilentError(self._silence)
             return self._seen.get(name)
 
-    def forget(self) -> None:
-        """Have the next question go to the controller; for whoever has just changed something."""
-        with self._lock:
-            self._asked_at = float("-inf")
-
     def _ask(self) -> None:
+        self._asked_at = time.monotonic()  # what changes while it answers may be in the answer or not
         try:
             self._seen, self._silence = list_jobs(), ""
         except SlurmSilentError as error:
             self._silence = str(error)
-        self._asked_at = time.monotonic()
 
 
 def list_jobs() -> dict[str, JobState]:

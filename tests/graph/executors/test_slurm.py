@@ -239,7 +239,8 @@ def test_a_time_limit_below_the_caps_is_overtime_and_one_above_them_is_the_nodes
     begin: Callable[..., Trial], slurm: SlurmCluster
 ) -> None:
     minute = SlurmSettings(cpus=1, time_minutes=1)
-    long, still = begin(seconds=200, settings=minute, train_seconds=300), begin(seconds=29, settings=minute)
+    long = begin(seconds=200, settings=minute, train_seconds=300)
+    still = begin(seconds=29, settings=minute, featurise_seconds=10, predict_seconds=10)
     still.wait_for_training()
     for pid in still.processes():
         os.kill(pid, signal.SIGSTOP)

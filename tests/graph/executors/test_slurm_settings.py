@@ -32,7 +32,11 @@ def test_a_job_asks_for_what_the_caps_allow_and_a_margin() -> None:
     assert asked["time"] == 42, "1920 s of caps and 600 s are 42 minutes"
     assert asked["mem"] == "10240M"
     assert asked["cpus_per_task"] == 5, "a core is left free for what holds the trial"
-    assert asked["additional_parameters"] == {"requeue": True, "export": "PATH,LANG,LC_ALL,LD_LIBRARY_PATH,CUDA_HOME"}
+    assert asked["additional_parameters"] == {
+        "requeue": True,
+        "export": "PATH,LANG,LC_ALL,LD_LIBRARY_PATH,CUDA_HOME",
+        "chdir": "/",
+    }
     assert not {"partition", "account", "qos", "constraint", "gpus_per_node"} & set(asked), "the cluster's own defaults"
 
 
