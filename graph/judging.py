@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from evaluation_locked.keep_rule import NEAR_MISS_Z, Decision, decide
-from evaluation_locked.noise import pooled_seed_noise
+from evaluation_locked.noise import shrunk_seed_noise
 from evaluation_locked.scorer import Comparison, Score, compare, score
 from graph.run_folder import RunError, RunFolder
 from memory.crowding import code_fingerprint
@@ -182,9 +182,9 @@ def seed_noise(history: History) -> float:
     """Return the standard deviation of a score between seeds, as far as this run's replicates tell."""
     champion = history.champion
     if champion is None or champion.score is None:
-        return pooled_seed_noise(history.seed_noise_groups(), 0.0)
+        return shrunk_seed_noise(*history.seed_spread, 0.0)
     typical = history.mean_score(champion.number) or 0.0
-    return pooled_seed_noise(history.seed_noise_groups(), champion.score.perfect - typical)
+    return shrunk_seed_noise(*history.seed_spread, champion.score.perfect - typical)
 
 
 def champion_against_seed(folder: RunFolder, history: History) -> Decision | None:

@@ -41,6 +41,7 @@ class BehaviourIndex:
         self.labels: list[int | str] = []
         self._table: RowTable | None = None
         self._least = np.inf
+        self._asked: tuple[np.ndarray, np.ndarray] | None = None  # the last direction, and what was found
         self._add_all(residuals)
 
     def __len__(self) -> int:
@@ -67,7 +68,9 @@ class BehaviourIndex:
         """
         direction = self._direction(residuals, "the trial")
         assert self._table is not None, "asked only where something is held"
-        return self._table.products(direction[None])[:, 0] / len(direction)
+        found = self._table.products(direction[None])[:, 0] / len(direction)
+        self._asked = (direction, found)
+        return found
 
     def _add_all(self, residuals: Iterable[tuple[int | str, np.ndarray]]) -> None:
         """Take in several, by blocks, so that the floor costs matrix products and not a pass over all for each."""
@@ -79,6 +82,10 @@ class BehaviourIndex:
                 self._table = RowTable(len(direction), np.float16, max_rows=size)
             at = self._table.append(direction)
             self.labels[at : at + 1] = [label]
+            asked, self._asked = self._asked, None
+            if asked is not None and np.array_equal(asked[0], direction):  # a trial is asked about, then taken in
+                self._least = min(self._least, float(np.delete(asked[1], slice(at, at + 1)).min(initial=np.inf)))
+                continue
             block.append(direction)
             if len(block) == _BLOCK:
                 self._lower_floor(np.stack(block))

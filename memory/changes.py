@@ -191,6 +191,7 @@ def _is_whole(word: str) -> bool:
     return word.lower() in _ATTRIBUTED.split() or is_phrase(word)
 
 
+@lru_cache(maxsize=8192)
 def _read_clause(clause: str, details: str) -> tuple[Change, ...]:
     clause = clause.strip(" .,;:")
     if not _WORDS.search(clause):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ class CodeIndex:
         diffs: Label and unified diff of each; a label is a trial's number, or `run/number` of another run.
 
     Attributes:
-        labels: Of the diffs held, in the order taken in.
+        labels: Of the diffs held, in the order taken in; a new one takes the place of one that was removed.
     """
 
     def __init__(self, diffs: Iterable[tuple[int | str, str]] = ()) -> None:
@@ -49,24 +50,41 @@ class CodeIndex:
         self._sizes = array("q")
         self._ids: dict[tuple[Feature, int], int] = {}
         self._holders: list[array[int]] = []  # by occurrence: the positions of the diffs that hold it
+        self._free: list[int] = []  # positions
         for label, diff in diffs:
             self.add(label, diff)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.labels) - len(self._free)
 
     def add(self, label: int | str, diff: str) -> None:
         """Take in a diff; one that changes no line of code shares nothing, and is not held."""
         features = diff_features(diff)
         if not features:
             return
+        if self._free:
+            at = self._free.pop()
+            self.labels[at], self._sizes[at] = label, features.total()
+        else:
+            at = len(self.labels)
+            self.labels.append(label)
+            self._sizes.append(features.total())
         for occurrence in _occurrences(features):
             known = self._ids.setdefault(occurrence, len(self._holders))
             if known == len(self._holders):
                 self._holders.append(array("I"))
-            self._holders[known].append(len(self.labels))
-        self.labels.append(label)
-        self._sizes.append(features.total())
+            self._holders[known].append(at)
+
+    def remove(self, label: int | str, diff: str) -> None:
+        """Forget a diff that was taken in under this label, in a time that grows with how many are held."""
+        features = diff_features(diff)
+        if not features:
+            return
+        at = self.labels.index(label)
+        for occurrence in _occurrences(features):
+            self._holders[self._ids[occurrence]].remove(at)
+        self.labels[at] = ""
+        self._free.append(at)
 
     def similarities(self, diff: str) -> tuple[np.ndarray, np.ndarray]:
         """Return which diffs share a feature with `diff`, and how similar they are.
@@ -84,8 +102,12 @@ class CodeIndex:
         return near, shared[near] / (features.total() + sizes - shared[near])
 
 
+@lru_cache(maxsize=256)
 def diff_features(diff: str) -> Counter[Feature]:
-    """Return the features of a diff that `memory.crowding.code_crowding` names, and how often each occurs."""
+    """Return the features of a diff that `memory.crowding.code_crowding` names, and how often each occurs.
+
+    One round asks half a dozen times for those of its diff, so they are kept: who changes them makes a copy.
+    """
     lines: dict[str, Counter[Feature]] = {"-": Counter(), "+": Counter()}
     in_header = False
     for line in diff.splitlines():

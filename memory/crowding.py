@@ -90,8 +90,7 @@ def code_crowding(
     """
     index = earlier if isinstance(earlier, CodeIndex) else CodeIndex(earlier.items())
     at, values = index.similarities(diff)
-    kept = _kept(at, index.labels, exclude)
-    return _crowd(values[kept], at[kept], index.labels, n_nearest)
+    return _crowd(values, at, index.labels, exclude, n_nearest)
 
 
 def behaviour_crowding(
@@ -128,13 +127,11 @@ def behaviour_crowding(
     index = earlier if isinstance(earlier, BehaviourIndex) else BehaviourIndex(earlier.items())
     if not len(index):
         return Crowd(0.0)
-    at = np.arange(len(index))
-    kept = _kept(at, index.labels, exclude)
-    correlations = index.correlations(residuals)[kept]
+    correlations = index.correlations(residuals)
     if floor is None:
         floor = index.floor
     values = np.clip((correlations - floor) / (1 - floor), 0.0, 1.0) if floor < 1 else (correlations >= 1).astype(float)
-    return _crowd(values, at[kept], index.labels, n_nearest)
+    return _crowd(values, np.arange(len(index)), index.labels, frozenset(exclude), n_nearest)
 
 
 @lru_cache(maxsize=4096)
@@ -154,23 +151,22 @@ def diff_fingerprint(diff: str) -> str:
     return hashlib.sha256(repr(sorted(features.items())).encode()).hexdigest() if features else ""
 
 
-def _kept(at: np.ndarray, labels: Sequence[int | str], exclude: Collection[int | str]) -> np.ndarray:
-    """Return which positions have a label that is not left out, [k] bool."""
-    return ~np.isin(at, [labels.index(label) for label in exclude if label in labels])
-
-
-def _crowd(values: np.ndarray, at: np.ndarray, labels: Sequence[int | str], n_nearest: int) -> Crowd:
+def _crowd(
+    values: np.ndarray, at: np.ndarray, labels: Sequence[int | str], exclude: Collection[int | str], n_nearest: int
+) -> Crowd:
     """Return the greatest similarity and the nearest by label; of equal ones the first that was held.
 
     Args:
         values: Similarities from 0 to 1, [k]; those at 0 are not near.
         at: Position in `labels` of each, ascending, [k].
         labels: Of all that is held.
+        exclude: Labels to leave out.
         n_nearest: How many to name.
     """
-    if not len(values) or values.max() <= 0:
+    last = min(n_nearest + len(exclude), len(values))
+    if not last:
         return Crowd(0.0)
-    last = min(n_nearest, len(values))
     few = np.flatnonzero((values >= np.partition(values, -last)[-last]) & (values > 0))
-    few = few[np.argsort(-values[few], kind="stable")][:n_nearest]
-    return Crowd(float(values.max()), tuple(labels[at[i]] for i in few))
+    few = few[np.argsort(-values[few], kind="stable")]
+    near = [(float(values[i]), label) for i in few if (label := labels[at[i]]) not in exclude][:n_nearest]
+    return Crowd(near[0][0], tuple(label for _, label in near)) if near else Crowd(0.0)

@@ -5,9 +5,12 @@ It is pure: it reads no file, and adding an entry takes about the same time what
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from evaluation_locked.noise import squares_around_mean
 from memory.records import DecisionRecord, TrialRecord
+from memory.tried import Tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +40,11 @@ class History:
         n_trained: Recorded trials that were paid for, whatever became of them.
         in_flight: Trials that were begun and are not recorded, by number; None until its idea is chosen.
         just_reversed: The trial whose keep the last entry took back, None where it did something else.
+        near_misses: Trials whose outcome is a near miss, by number.
+        replicated: How often a replicate of each trial was recorded, whatever became of it.
+        seed_spread: Of the files that were trained to their end more than once, the sum of the squared distances of
+            their scores from their file's mean, and how many scores there are less one for each file.
+        tried: What was tried from where, for those who look for moves.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -52,6 +60,11 @@ class History:
         self.in_flight: dict[int, Idea | None] = {}
         self.n_entries = 0
         self.just_reversed: int | None = None
+        self.near_misses: dict[int, None] = {}
+        self.replicated: Counter[int] = Counter()
+        self.seed_spread: tuple[float, int] = (0.0, 0)
+        self.tried = Tried()
+        self._trained_again: dict[str, None] = {}  # codes
         for entry in entries:
             self.add(entry)
 
@@ -87,18 +100,38 @@ class History:
         self.in_flight.pop(entry.number, None)
         self.n_entries += 1
         self.just_reversed = None
-        self._changes[entry.number] = self._changes_after(entry.idea)
+        self._changes[entry.number] = self.changes_after(entry.idea)
         self._highest = max(self._highest, entry.number)
         if entry.code_sha:
             self._first_with_code.setdefault(entry.code_sha, entry.number)
         if entry.score is not None:
             self._scores.append(entry.score.value)
             if entry.code_sha:
-                self._finished_with_code.setdefault(entry.code_sha, []).append(entry.number)
+                self._note_training(entry.code_sha, entry.number)
+        if entry.idea.mode == "replicate" and parent is not None:
+            self.replicated[parent] += 1
+        self.tried.add(entry, changes_of(entry.idea), self._changes[entry.number])
         self._note_outcome(entry.number, entry.outcome)
         return True
 
+    def _note_training(self, code_sha: str, number: int) -> None:
+        trained = self._finished_with_code.setdefault(code_sha, [])
+        before = self._scores_of(trained)
+        trained.append(number)
+        if before:
+            squares, freedom = self.seed_spread
+            added = squares_around_mean(self._scores_of(trained)) - squares_around_mean(before)
+            self.seed_spread = (squares + added, freedom + 1)
+            self._trained_again[code_sha] = None
+
+    def _scores_of(self, numbers: Iterable[int]) -> list[float]:
+        return [score.value for n in numbers if (score := self.trials[n].score) is not None]
+
     def _note_outcome(self, number: int, outcome: Outcome) -> None:
+        if outcome == "near-miss":
+            self.near_misses[number] = None
+        else:
+            self.near_misses.pop(number, None)
         if outcome != "kept":
             self._keeps.pop(number, None)
         elif number not in self._keeps:  # a keep that is confirmed keeps its place
@@ -156,6 +189,10 @@ class History:
         """The trial that is being planned: begun, and without an idea yet; the next number where there is none."""
         return next((number for number, idea in self.in_flight.items() if idea is None), self.next_number)
 
+    def beside(self, number: int) -> list[Idea]:
+        """Return the ideas of the other trials in flight."""
+        return [idea for n, idea in self.in_flight.items() if idea is not None and n != number]
+
     @property
     def scores(self) -> list[float]:
         """Score of every finished trial in the order recorded, in the unit of the metric."""
@@ -174,12 +211,7 @@ class History:
 
     def seed_noise_groups(self) -> list[list[float]]:
         """Return the scores of each code that was trained to its end more than once."""
-        groups = []
-        for numbers in self._finished_with_code.values():
-            values = [score.value for n in numbers if (score := self.trials[n].score) is not None]
-            if len(values) > 1:
-                groups.append(values)
-        return groups
+        return [self._scores_of(self._finished_with_code[code]) for code in self._trained_again]
 
     def mean_score(self, number: int) -> float | None:
         """Return the mean score over the replicates of a trial, None where none finished.
@@ -187,7 +219,7 @@ class History:
         Raises:
             KeyError: The trial is not recorded.
         """
-        values = [score.value for n in self.replicates_of(number) if (score := self.trials[n].score) is not None]
+        values = self._scores_of(self.replicates_of(number))
         return sum(values) / len(values) if values else None
 
     def gain(self, before: int, after: int) -> float | None:
@@ -254,7 +286,8 @@ class History:
         """
         return self._changes[number]
 
-    def _changes_after(self, idea: Idea) -> tuple[str, ...]:
+    def changes_after(self, idea: Idea) -> tuple[str, ...]:
+        """Return what the code of an idea's trial would hold, see `changes_in`."""
         held: dict[str, None] = dict.fromkeys(self._changes[idea.parent]) if idea.parent is not None else {}
         if idea.mode in ("baseline", "replicate"):
             return tuple(held)

@@ -30,7 +30,7 @@ from memory.idea_fields import (
     neighbour,
     to_chroma,
 )
-from memory.row_table import RowTable
+from memory.text_vectors import TextVectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,6 @@ _BATCH = 2_000
 _SPACE = {"space": "cosine", "ef_construction": 40, "ef_search": 200, "num_threads": 2}
 _WRITTEN_AT_ONCE = 32  # Chroma takes about as long to write so many as to write one
 _RECENT = 512
-_TIE = 1e-6  # similarities of equal texts may differ by rounding
 
 
 class EmbeddingMismatchError(IdeaMemoryError):
@@ -73,12 +72,10 @@ class IdeaMemory:
         self.remark = ""
         self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
         self._loaded = False
-        self._vectors: RowTable | None = None
-        self._keys: list[Key] = []  # by row of `_vectors`
-        self._row_of: dict[Key, int] = {}
+        self._vectors = TextVectors()
         self._unwritten: dict[int, TrialRecord] = {}
         self._recent: dict[str, np.ndarray] = {}
-        self._in_flight: dict[int, np.ndarray] = {}  # by trial, of length 1
+        self._in_flight = TextVectors()
         with named_errors(self.folder):
             self._client = open_client(self.folder)
             try:
@@ -191,11 +188,11 @@ class IdeaMemory:
 
     def begin(self, idea: Idea) -> None:
         """Hold the idea of a trial in flight, which `similar` finds and Chroma does not hold."""
-        self._in_flight[idea.number] = _unit(self._embedded([idea.text])[0])
+        self._in_flight.keep((self.run, idea.number), self._embedded([idea.text])[0])
 
     def abandon(self, number: int) -> None:
         """Forget the idea of a trial in flight."""
-        self._in_flight.pop(number, None)
+        self._in_flight.drop((self.run, number))
 
     def add(self, record: TrialRecord) -> None:
         """Take in a trial's idea; one that is held is replaced, so that adding twice changes nothing.
@@ -245,7 +242,8 @@ class IdeaMemory:
         Raises:
             IdeaMemoryError: The folder is damaged.
         """
-        best = [hit for hit in self.similar(text, k + len(self._in_flight), exclude) if not self._flies(hit)][:k]
+        found = self.similar(text, k + len(self._in_flight), exclude)
+        best = [hit for hit in found if hit.key not in self._in_flight][:k]
         if not best:
             return ()
         about = {
@@ -278,28 +276,11 @@ class IdeaMemory:
             self._load()
         if k < 1:
             return ()
-        asked = _unit(self._embedded([text])[0])
-        flying = {n: float(vector @ asked) for n, vector in self._in_flight.items() if n not in exclude}
-        found = [*self._similar_recorded(asked, k, exclude), *(Similar(self.run, *n, self.run) for n in flying.items())]
-        return tuple(sorted(found, key=lambda hit: (-round(hit.similarity, 6), hit.key))[:k])
-
-    def _flies(self, hit: Similar) -> bool:
-        return hit.run == self.run and hit.number in self._in_flight
-
-    def _similar_recorded(self, asked: np.ndarray, k: int, exclude: Collection[int]) -> tuple[Similar, ...]:
-        if self._vectors is None:
-            return ()
-        similarities = self._vectors.products(asked[None])[:, 0]  # [m]
-        for number in exclude:
-            if (row := self._row_of.get((self.run, number))) is not None:
-                similarities[row] = -np.inf
-        k = min(k, len(similarities))
-        least = np.partition(similarities, -k)[-k]
-        rows = np.flatnonzero((similarities >= least - _TIE) & np.isfinite(similarities))
-        best = sorted(rows.tolist(), key=lambda row: (-round(float(similarities[row]), 6), self._keys[row]))[:k]
-        if not best:
-            return ()
-        return tuple(Similar(*self._keys[row], float(similarities[row]), self.run) for row in best)
+        (asked,) = self._embedded([text])
+        left_out = [(self.run, number) for number in exclude]
+        found = [*self._vectors.nearest(asked, k, left_out), *self._in_flight.nearest(asked, k, left_out)]
+        nearest = sorted(found, key=lambda hit: (-round(hit[1], 6), hit[0]))[:k]
+        return tuple(Similar(*key, similarity, self.run) for key, similarity in nearest)
 
     def search(self, text: str, k: int = 10, **fields: str | int) -> tuple[Neighbour, ...]:
         """Return the nearest ideas among those whose fields have the given values, such as `axis="A2"`.
@@ -349,7 +330,7 @@ class IdeaMemory:
         """
         mine: dict[int, int] = {}
         n_held = 0
-        self._vectors, self._keys, self._row_of = None, [], {}
+        self._vectors = TextVectors()
         for n_page, page in self._pages(["metadatas", "embeddings"]):
             n_held += n_page
             keys = [(str(fields["run"]), int(fields["number"])) for fields in page["metadatas"]]
@@ -357,7 +338,7 @@ class IdeaMemory:
             for (run, number), fields in zip(keys, page["metadatas"], strict=True):
                 if run == self.run:
                     mine[number] = int(fields.get(CHECKSUM, -1))
-        if n_held != len(self._keys) or len(self.search("anything", 10)) != min(10, n_held):
+        if n_held != len(self._vectors) or len(self.search("anything", 10)) != min(10, n_held):
             raise IdeaMemoryError(f"{self.folder} holds {n_held} ideas and not all of their vectors: {MEND}")
         self._loaded = True
         return mine
@@ -396,15 +377,9 @@ class IdeaMemory:
         return found
 
     def _keep(self, keys: Sequence[Key], vectors: Sequence[np.ndarray]) -> None:
-        """Hold vectors in memory as well, each of length 1."""
+        """Hold vectors in memory as well."""
         for key, vector in zip(keys, vectors, strict=True):
-            if self._vectors is None:
-                self._vectors = RowTable(len(vector))
-            if key in self._row_of:
-                self._vectors.replace(self._row_of[key], _unit(vector))
-            else:
-                self._row_of[key] = self._vectors.append(_unit(vector))
-                self._keys.append(key)
+            self._vectors.keep(key, vector)
 
     def _forget(self, numbers: Iterable[int]) -> None:
         with named_errors(self.folder):
@@ -427,8 +402,3 @@ class IdeaMemory:
                 "the two cannot be compared; `team memory rebuild` embeds its ideas anew from the journal"
             )
         return self._client.get_collection(COLLECTION, embedding_function=None)
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    array = np.asarray(vector, dtype=np.float32)
-    return array / max(float(np.linalg.norm(array)), 1e-12)

@@ -77,8 +77,10 @@ class Knowledge:
         self._trial_folder = trial_folder
         self._knobs: dict[int, dict[str, Any]] = {}
         self._diffs_in_flight: dict[int, str] = {}
+        self._code_in_flight = CodeIndex()
         self.mended = MendedCrystals(history, self.residuals)
-        self._repeats = Repeats(history, knobs=[t.id for t in techniques.values() if t.knob is not None])
+        knob_names = [technique.id for technique in techniques.values() if technique.knob is not None]
+        self._repeats = Repeats(history, knob_names, self._diffs_in_flight)
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
@@ -109,8 +111,8 @@ class Knowledge:
         text = crowding.text_crowding(idea.text, self.ideas, exclude=(idea.number,))
         code = None
         if diff:
-            others = {n: other for n, other in self._diffs_in_flight.items() if n != idea.number}
-            views = (crowding.code_crowding(diff, held, exclude=(idea.number,)) for held in (self._diffs, others))
+            indices = (self._diffs, self._code_in_flight)
+            views = (crowding.code_crowding(diff, held, exclude=(idea.number,)) for held in indices)
             code = max(views, key=lambda crowd: crowd.value)
         near = tuple(dict.fromkeys((*(code.nearest if code else ()), *text.nearest)))
         return Crowding(
@@ -173,14 +175,20 @@ class Knowledge:
         self.ideas.begin(idea)
 
     def write(self, number: int, diff: str) -> None:
-        """Take note of the change of code of a trial in flight."""
+        """Take note of the change of code of a trial in flight, in the place of an earlier one of it."""
+        self._unwrite(number)
         self._diffs_in_flight[number] = diff
+        self._code_in_flight.add(number, diff)
+
+    def _unwrite(self, number: int) -> None:
+        if (diff := self._diffs_in_flight.pop(number, None)) is not None:
+            self._code_in_flight.remove(number, diff)
 
     def abandon(self, number: int) -> None:
         """Forget a trial in flight, which comes to no record."""
         self.history.in_flight.pop(number, None)
         self.ideas.abandon(number)
-        self._diffs_in_flight.pop(number, None)
+        self._unwrite(number)
 
     def remember(self, entry: Entry) -> None:
         """Record an entry: the journal first, since it is the truth; then everything that can be rebuilt from it."""
@@ -190,7 +198,7 @@ class Knowledge:
             self.ideas.decide(entry)
             return
         self.ideas.add(entry)
-        self._diffs_in_flight.pop(entry.number, None)
+        self._unwrite(entry.number)
         # What is not built yet will be built from the history, this entry among it.
         if new and entry.diff and "_diffs" in vars(self):
             self._diffs.add(entry.number, entry.diff)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MendedCrystals:
-    """For each change that was trained, by how much each crystal gained where it was made.
+    """For each technique or constant that was trained, by how much each crystal gained where it was made.
 
     Args:
         history: Of the run; it only grows.
@@ -41,11 +41,13 @@ class MendedCrystals:
         the number of changes that the trial made, centred and of length one.
         """
         trials = self._history.trials
-        for trial in islice(trials.values(), self._n_seen, None):
+        newest = list(islice(reversed(trials.values()), len(trials) - self._n_seen))
+        for trial in reversed(newest):
             if trial.score is None or trial.idea.parent is None or trial.idea.mode == "replicate":
                 continue
             keys = changes_of(trial.idea)
-            if not keys:  # it only took something out
+            # It only took something out, or nobody can make the change again.
+            if not keys or keys[0] == f"trial {trial.number}":
                 continue
             before, after = self._residuals(trial.idea.parent), self._residuals(trial.number)
             if before is not None and after is not None:

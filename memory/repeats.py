@@ -3,24 +3,30 @@
 A repeat is one of three, defined exactly in docs/repeats.md: the *same* change as an earlier one (in other words, or on
 a later base), a knob's value that is *bracketed* by two that lost on this base, or a change that is a *no-op*. A change
 whose only earlier trial was lost to a crash or to noise gets a second chance. What repeats is refused, or run as a
-replicate and called one; which of the two is for the strategist to say. Nothing here reads a file or the idea's result.
+replicate and called one; which of the two is for the strategist to say. What a trial in flight is trying is a repeat
+until it is recorded, and then what its answer makes it. Nothing here reads a file or the idea's result.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluation_locked.keep_rule import KEEP_Z, NEAR_MISS_Z
-from memory.changes import Change, are_same, read_changes
+from memory.attempts import Attempt, AttemptIndex, are_exact, names_of
+from memory.changes import Change, read_changes
 from memory.crowding import diff_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from memory.attempts import Names
     from memory.history import History
     from memory.records import Idea
 
@@ -43,23 +49,6 @@ class Repeat:
     of: int
     kind: Literal["same", "bracketed", "no-op"]
     reason: str
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A change that was tried.
-
-    Attributes:
-        number: The trial.
-        changes: What was new to its base.
-        base: What it was tried on; equal for equal files.
-        words: `changes` as the title says them, where `changes` were read from code or ids.
-    """
-
-    number: int
-    changes: tuple[Change, ...]
-    base: int | None
-    words: tuple[Change, ...] = ()
 
 
 def answer_of(z: float | None, *, kept: bool = False) -> Answer:
@@ -90,19 +79,17 @@ class Attempts:
 
     def __init__(self, answer: Callable[[int], Answer]) -> None:
         self._answer = answer
-        self._by_word: dict[str, list[Attempt]] = defaultdict(list)
-        self._by_number: dict[int, Attempt] = {}
-        self._again: dict[int, tuple[int, ...]] = {}  # trial -> earlier trials of the same change
+        self._index = AttemptIndex()
+        self._again: set[int] = set()  # those that were not the first of the same change
+        self._again_by_names: dict[Names, list[Attempt]] = defaultdict(list)  # of them those that are exact
 
     def add(self, attempt: Attempt) -> None:
         """Take in a change that was tried; in the order of the trials."""
-        same = tuple(a.number for a in self._near(attempt.changes) if are_same(attempt.changes, a.changes))
-        if same:
-            self._again[attempt.number] = same
-        self._by_number[attempt.number] = attempt
-        words = {word for change in (*attempt.changes, *attempt.words) for word in change.what}
-        for word in sorted(words):
-            self._by_word[word].append(attempt)
+        if any(a.is_exact == attempt.is_exact for a in self._index.same(attempt.changes)):
+            self._again.add(attempt.number)
+            if attempt.is_exact:
+                self._again_by_names[names_of(attempt.changes)].append(attempt)
+        self._index.add(attempt)
 
     def find(
         self, changes: Sequence[Change], base: int | None, held: Sequence[Change] = (), same_code: Collection[int] = ()
@@ -119,51 +106,64 @@ class Attempts:
         if changes and not fresh and all(change.exact for change in changes):
             return Repeat(base or 0, "no-op", f"trial {base} already holds it")
         fresh = fresh or tuple(changes)
-        near = self._near(fresh)
-        same = [a for a in near if are_same(fresh, _reading(a, fresh))]
-        same += [self._by_number[n] for n in same_code if n in self._by_number and self._by_number[n] not in same]
-        if same:
-            return self._judge_same(sorted(same, key=lambda attempt: attempt.number), fresh, near, base)
-        return self._judge_bracket(fresh[0], near, base) if len(fresh) == 1 else None
+        coded = (self._index[n] for n in sorted(same_code, reverse=True) if n in self._index)
+        same = heapq.merge(self._index.same(fresh), coded, key=lambda attempt: -attempt.number)
+        first = next(same, None)
+        if first is not None:
+            return self._judge_same(itertools.chain((first,), same), fresh, base)
+        return self._judge_bracket(fresh[0], base) if len(fresh) == 1 else None
 
-    def _judge_same(
-        self, same: list[Attempt], fresh: Sequence[Change], near: list[Attempt], base: int | None
-    ) -> Repeat | None:
-        answers = {attempt.number: self._answer(attempt.number) for attempt in same}
-        if lost := [n for n, answer in answers.items() if answer in LOST]:
-            return Repeat(lost[-1], "same", f"trial {lost[-1]} made the same change and lost")
+    def _judge_same(self, same: Iterable[Attempt], fresh: Sequence[Change], base: int | None) -> Repeat | None:
+        """Return the repeat that earlier trials of the same change make it, the latest of them first."""
+        answers: dict[int, Answer] = {}
+        here: list[int] = []
+        for attempt in same:
+            answers[attempt.number] = answer = self._answer(attempt.number)
+            if answer in LOST:
+                return Repeat(attempt.number, "same", f"trial {attempt.number} made the same change and lost")
+            if answer == "open" and attempt.base == base:
+                here.append(attempt.number)
         if "kept" in answers.values():
             return None  # a gain once; on a base without it, it may be one again
-        last = same[-1].number
+        last = max(answers)
         if all(answer == "failed" for answer in answers.values()):
-            failed = f"the same change failed {len(same)} times, last in trial {last}"
-            return Repeat(last, "same", failed) if len(same) >= MAX_FAILED else None
-        here = [a.number for a in same if a.base == base and answers[a.number] == "open"]
+            failed = f"the same change failed {len(answers)} times, last in trial {last}"
+            return Repeat(last, "same", failed) if len(answers) >= MAX_FAILED else None
         if here:
-            return Repeat(here[-1], "same", f"trial {here[-1]} made the same change to this base, too close to call")
+            return Repeat(here[0], "same", f"trial {here[0]} made the same change to this base, too close to call")
         n_measured = sum(answer != "failed" for answer in answers.values())
-        if n_measured > 1 or self._had_second_chance(fresh, near):
+        if n_measured > 1 or self._had_second_chance(fresh):
             return Repeat(last, "same", f"trial {last} made the same change, and it had its second chance")
         return None
 
-    def _had_second_chance(self, fresh: Sequence[Change], near: list[Attempt]) -> bool:
+    def _had_second_chance(self, fresh: Sequence[Change]) -> bool:
         """Return whether a change of the same things was already tried again on another base."""
         return any(
-            attempt.number in self._again
-            and self._answer(attempt.number) != "failed"
-            and any(self._answer(number) != "failed" for number in self._again[attempt.number])
-            and len(reading := _reading(attempt, fresh)) == len(fresh)
+            self._answer(attempt.number) != "failed"
+            and self._was_measured_before(attempt)
+            and len(reading := attempt.read_like(fresh)) == len(fresh)
             and all(any(change.is_same_thing(other) for other in reading) for change in fresh)
-            for attempt in near
+            for attempt in self._tried_again(fresh)
         )
 
-    def _judge_bracket(self, change: Change, near: list[Attempt], base: int | None) -> Repeat | None:
+    def _tried_again(self, fresh: Sequence[Change]) -> Sequence[Attempt]:
+        if are_exact(fresh):
+            return self._again_by_names.get(names_of(fresh), ())
+        return [attempt for attempt in self._index.near(fresh) if attempt.number in self._again]
+
+    def _was_measured_before(self, attempt: Attempt) -> bool:
+        """Return whether a trial of the same change, before this one, did run."""
+        earlier = (a for a in self._index.same(attempt.changes) if a.number < attempt.number)
+        return any(a.is_exact == attempt.is_exact and self._answer(a.number) != "failed" for a in earlier)
+
+    def _judge_bracket(self, change: Change, base: int | None) -> Repeat | None:
         """Return the bracket that a value lies in; both ends clearly lost, since what lies between is inferred."""
         if not change.is_knob or not isinstance(change.value, float):
             return None
         losers: list[tuple[float, int]] = []
-        for attempt in near:
-            reading = _reading(attempt, (change,))
+        maker = [self._index[base]] if base is not None and base in self._index else []
+        for attempt in (*maker, *self._index.turned(change, base)):
+            reading = attempt.read_like((change,))
             if len(reading) != 1 or not reading[0].is_knob or not change.is_same_thing(reading[0]):
                 continue
             if attempt.number == base:  # this keep made the base: the value that it replaced is the worse one
@@ -181,24 +181,25 @@ class Attempts:
             "which both clearly lost on this base",
         )
 
-    def _near(self, changes: Sequence[Change]) -> list[Attempt]:
-        """Return the attempts that share a word with the changes, in the order tried."""
-        found = {a.number: a for change in changes for word in change.what for a in self._by_word.get(word, ())}
-        return [found[number] for number in sorted(found)]
-
 
 class Repeats:
-    """The repeats of a run: its history, and what an idea would repeat of it.
+    """The repeats of a run: its history and the trials in flight, and what an idea would repeat of them.
 
     Args:
-        history: The run's history; entries added to it later are seen.
+        history: The run's history; entries added to it later are seen, and so is what is in flight.
         knobs: Ids of the playbook's techniques that are a knob: the value says what they are.
+        diffs_in_flight: Unified diffs of the trials in flight that are written.
     """
 
-    def __init__(self, history: History, knobs: Collection[str] = ()) -> None:
+    def __init__(
+        self, history: History, knobs: Collection[str] = (), diffs_in_flight: Mapping[int, str] | None = None
+    ) -> None:
         self._history = history
         self._knobs = frozenset(knobs)
         self._attempts = Attempts(self._answer)
+        self._in_flight = AttemptIndex()
+        self._ideas_in_flight: list[Idea | None] = []
+        self._diffs_in_flight = {} if diffs_in_flight is None else diffs_in_flight
         self._held_by: dict[int, tuple[Change, ...]] = {}
         self._by_diff: dict[str, list[int]] = defaultdict(list)
         self._n_seen = 0
@@ -215,21 +216,49 @@ class Repeats:
             return None
         same_code = self._by_diff.get(diff_fingerprint(diff), ()) if diff else ()
         changes = self._changes(idea, diff)
-        return self._attempts.find(changes, idea.parent, self._held(idea.parent), same_code)
+        held = self._held(idea.parent)
+        repeat = self._attempts.find(changes, idea.parent, held, same_code)
+        return repeat or self._find_in_flight(idea, new_to(changes, held) or changes, diff)
+
+    def _find_in_flight(self, idea: Idea, fresh: Sequence[Change], diff: str) -> Repeat | None:
+        """Return the trial in flight that tries the same; of two that are written, the later repeats the earlier."""
+        flying = [a.number for a in self._in_flight.same(fresh)]
+        if diff and (mark := diff_fingerprint(diff)):
+            flying += [n for n, other in self._diffs_in_flight.items() if diff_fingerprint(other) == mark]
+        flying = [n for n in flying if n < idea.number or not (diff or n == idea.number)]
+        if not flying:
+            return None
+        return Repeat(min(flying), "same", f"trial {min(flying)} is trying it now")
 
     def _catch_up(self) -> None:
         n_new = len(self._history.trials) - self._n_seen
         newest = list(islice(reversed(self._history.trials.values()), n_new))
         self._n_seen += n_new
         for trial in reversed(newest):
-            idea = trial.idea
-            if idea.mode not in ("baseline", "replicate") and trial.outcome not in ("set-aside", "replicate"):
-                held = self._held(idea.parent) if idea.parent is not None else ()
-                changes, words = self._changes(idea, trial.diff), read_changes(idea.title)
-                fresh = new_to(changes, held) or changes
-                self._attempts.add(Attempt(trial.number, fresh, idea.parent, new_to(words, held) or words))
+            if trial.idea.mode not in ("baseline", "replicate") and trial.outcome not in ("set-aside", "replicate"):
+                self._attempts.add(self._attempt(trial.idea, trial.diff))
                 if mark := diff_fingerprint(trial.diff):
                     self._by_diff[mark].append(trial.number)
+        ideas = list(self._history.in_flight.values())
+        if ideas != self._ideas_in_flight:
+            self._follow([idea for idea in ideas if idea is not None and idea.mode not in ("baseline", "replicate")])
+            self._ideas_in_flight = ideas
+
+    def _follow(self, flying: Sequence[Idea]) -> None:
+        """Hold just these ideas as in flight."""
+        before = {idea.number: idea for idea in self._ideas_in_flight if idea is not None}
+        now = {idea.number: idea for idea in flying}
+        for number, idea in before.items():
+            if number in self._in_flight and now.get(number) is not idea:
+                self._in_flight.remove(number)
+        for number, idea in now.items():
+            if number not in self._in_flight:
+                self._in_flight.add(self._attempt(idea, ""))
+
+    def _attempt(self, idea: Idea, diff: str) -> Attempt:
+        held = self._held(idea.parent) if idea.parent is not None else ()
+        changes, words = self._changes(idea, diff), read_changes(idea.title)
+        return Attempt(idea.number, new_to(changes, held) or changes, idea.parent, new_to(words, held) or words)
 
     def _changes(self, idea: Idea, diff: str) -> tuple[Change, ...]:
         """Return what an idea changes: by its ids and knobs, by a diff of constants alone, or by its title."""
@@ -294,6 +323,7 @@ def constants_set(diff: str) -> dict[str, tuple[Any, Any]]:
     return {name: (_literal(values["-"][name]), _literal(after)) for name, after in values["+"].items()}
 
 
+@lru_cache(maxsize=65_536)
 def _exact(name: str, value: Any = None, start: Any = None, *, removed: bool = False) -> Change:
     is_knob = value is not None
     return Change(frozenset({name}), frozenset(), _plain(value), _plain(start), is_knob, removed, exact=True)
@@ -310,11 +340,3 @@ def _plain(value: Any) -> float | str | None:
     if value is None or isinstance(value, str):
         return value
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
-
-
-def _reading(attempt: Attempt, like: Sequence[Change]) -> tuple[Change, ...]:
-    """Return an attempt's changes as the others are read: exactly, or by words."""
-    exact = bool(like) and like[0].exact
-    if attempt.words and not exact and attempt.changes and attempt.changes[0].exact:
-        return attempt.words
-    return attempt.changes

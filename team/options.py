@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from graph.executors.settings import Kind  # typer reads the annotations
 from team.completion import complete_run
 
 RUNS_HELP = "Folder that holds the runs."
@@ -37,7 +36,7 @@ WorkersOption = Annotated[
     typer.Option(min=1, help="Trials at once, each with a GPU or a share of the threads [default: one a GPU]"),
 ]
 ExecutorOption = Annotated[
-    Kind | None,
+    Literal["local", "ray", "slurm"] | None,
     typer.Option("--executor", help="Where trials run: local, ray or slurm [default: team.toml, or local]"),
 ]
 ModelOption = Annotated[

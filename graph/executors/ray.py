@@ -96,7 +96,12 @@ class RayExecutor:
         if address:
             options |= {"address": address}
         else:  # reached from this machine alone
-            options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": self._local_cpus()}
+            options |= {
+                "address": "local",
+                "include_dashboard": False,
+                "_node_ip_address": "127.0.0.1",
+                "num_cpus": self._local_cpus(),
+            }
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:

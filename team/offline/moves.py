@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from memory.edits import EditError, apply_edits
 from memory.history import changes_of
 from memory.records import Idea
+from memory.tried import is_single, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,25 +24,25 @@ if TYPE_CHECKING:
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return all single moves from trial `parent`, each as the idea of trial `number`.
 
-    Nothing is taken out where that leads back to a file that was trained.
+    What another trial is trying now is left out too. Nothing is taken out where that leads back to a file that was
+    trained.
     """
-    history = knowledge.history
-    lineage = {parent, *history.lineage(parent)}
-    here = [trial for trial in history.trials.values() if trial.idea.parent in lineage]
-    tried = {_signature(trial.idea) for trial in here}
-    tried |= {_signature(t.idea) for t in history.trials.values() if t.outcome in ("crashed", "rejected")}
-    lost = [trial.idea for trial in here if trial.gain is not None and trial.gain <= 0]
+    history, tried = knowledge.history, knowledge.history.tried
+    lineage = history.lineage(parent)
     present = set(history.changes_in(parent))
+    ground = set(lineage)
+    flying = {signature(idea) for idea in history.beside(number) if idea.parent in ground and is_single(idea)}
     found = [
         *_explore(parent, number, present, knowledge),
-        *_refine(parent, number, lost, knowledge),
+        *_refine(parent, number, lineage, knowledge),
         *_ablate(parent, number, knowledge),
     ]
-    files = {frozenset(history.changes_in(n)) for n, trial in history.trials.items() if trial.score is not None}
     return tuple(
         idea
         for idea in found
-        if _signature(idea) not in tried and not (idea.removed and present - {*idea.removed} in files)
+        if signature(idea) not in flying
+        and not tried.is_tried(idea, lineage)
+        and not (idea.removed and tried.is_file(present - {*idea.removed}))
     )
 
 
@@ -53,16 +54,15 @@ def start_moves(number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     history = knowledge.history
     champion = history.champion
     starts = [technique for technique in knowledge.techniques.values() if technique.start]
-    begun = {name for trial in history.trials.values() for name in trial.idea.techniques}
-    if champion is None or all(start.id in begun for start in starts):
+    flying = {name for idea in history.beside(number) for name in idea.techniques}
+    starts = [start for start in starts if start.id not in history.tried.began and start.id not in flying]
+    if champion is None or not starts:
         return ()
     held = [
         knowledge.techniques[name] for name in history.techniques_in(champion.number) if name in knowledge.techniques
     ]
     found = []
     for start in starts:
-        if start.id in begun:
-            continue
         source, taken = start.start, [start]
         for technique in held:
             if technique.knob is not None or technique.start or not applicable(technique, {t.id for t in taken}):
@@ -94,11 +94,7 @@ def join(ideas: Sequence[Idea], knowledge: Knowledge) -> Idea:
     Removals simplify.
     """
     first = ideas[0]
-    made: dict[str, int] = {}
-    for trial in knowledge.history.trials.values():
-        if trial.score is not None and trial.idea.mode != "replicate":
-            for key in changes_of(trial.idea):
-                made.setdefault(key, trial.number)
+    made = knowledge.history.tried.first_with
     seen = [] if first.removed else [made.get(changes_of(idea)[-1]) for idea in ideas]
     mode: Mode = "simplify" if first.removed else "explore" if None in seen else "combine"
     knobs: dict[str, object] = {}
@@ -149,14 +145,15 @@ def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) 
             )
 
 
-def _refine(parent: int, number: int, lost: Sequence[Idea], knowledge: Knowledge) -> Iterator[Idea]:
+def _refine(parent: int, number: int, lineage: Sequence[int], knowledge: Knowledge) -> Iterator[Idea]:
     values = knowledge.knob_values(parent)
     for technique in knowledge.techniques.values():
         if technique.knob is None or technique.knob.name not in values:
             continue
         name, now = technique.knob.name, values[technique.knob.name]
+        lost = knowledge.history.tried.lost_values(name, lineage)
         for value in technique.knob.values:
-            if value != now and not _bracketed(name, value, now, lost):
+            if value != now and not _bracketed(value, now, lost):
                 yield Idea(
                     number=number,
                     mode="refine",
@@ -193,18 +190,8 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _bracketed(name: str, value: object, now: object, lost: Sequence[Idea]) -> bool:
+def _bracketed(value: object, now: object, lost: Sequence[int | float]) -> bool:
     """Say whether a knob was already turned this way on this ground, less far or as far, and lost."""
     if not isinstance(value, int | float) or not isinstance(now, int | float):
         return False
-    for idea in lost:
-        tried = idea.knobs.get(name)
-        alone = len(idea.techniques) == 1  # beside other changes it is not known which of them lost
-        if alone and isinstance(tried, int | float) and (now < tried <= value or value <= tried < now):
-            return True
-    return False
-
-
-def _signature(idea: Idea) -> tuple[object, ...]:
-    knob_items = tuple(sorted((name, repr(value)) for name, value in idea.knobs.items()))
-    return (frozenset(idea.techniques), frozenset(idea.removed), knob_items)
+    return any(now < tried <= value or value <= tried < now for tried in lost)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from evaluation_locked.keep_rule import MAX_REPLICATES
-from evaluation_locked.noise import PRIOR_SEED_NOISE, pooled_seed_noise
+from evaluation_locked.noise import PRIOR_SEED_NOISE, shrunk_seed_noise
 from graph.roles import RoleError
 from graph.state import Plan
 from memory.belief import Belief, Prior
@@ -102,24 +102,34 @@ class OfflineStrategist:
         wished = {id(idea) for idea in left}
         return max((i for i, (idea, _) in enumerate(proposals) if id(idea) in wished), key=lambda i: worths[i])
 
+    def _least_crowded(self, offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> Idea:
+        """Return the offer that is best when what crowding costs is paid; the best draw comes first."""
+        best, most = offers[0][1], -math.inf
+        for draw, idea in offers:
+            if draw <= most:
+                break  # no crowding makes it better
+            if (left := draw - self._cost(knowledge.crowding_before(idea))) > most:
+                best, most = idea, left
+        return best
+
     def _cost(self, crowding: Crowding) -> float:
         """Return what crowding costs an idea in log score: nothing up to half crowded, all of it for a duplicate."""
         return self.crowding_cost * 2 * max(0.0, max(crowding.text or 0.0, crowding.code or 0.0) - 0.5)
 
     def _replicate(self, number: int, champion: TrialRecord, knowledge: Knowledge) -> Plan | None:
-        """Plan a replicate where the next decision needs one."""
+        """Plan a replicate where the next decision needs one, and none in flight will bring what it needs."""
         history = knowledge.history
 
         def again(parent: int, why: str) -> Plan:
             return Plan(number=number, mode="replicate", parent=parent, axis="-", why=why)
 
-        attempts = Counter(t.idea.parent for t in history.trials.values() if t.idea.mode == "replicate")
-        for trial in history.trials.values():
-            if history.outcome(trial.number) == "near-miss" and attempts[trial.number] < MAX_REPLICATES - 1:
-                return again(trial.number, f"trial {trial.number} is a near miss: once more before it is decided")
-        if not history.seed_noise_groups():
+        flying = {idea.parent for idea in history.beside(number) if idea.mode == "replicate"}
+        for trial in sorted(history.near_misses.keys() - flying):
+            if history.replicated[trial] < MAX_REPLICATES - 1:
+                return again(trial, f"trial {trial} is a near miss: once more before it is decided")
+        if not history.seed_spread[1] and not flying:
             return again(champion.number, "no file was trained twice yet: how large is the noise between seeds?")
-        once = len(history.replicates_of(champion.number)) == 1
+        once = len(history.replicates_of(champion.number)) == 1 and champion.number not in flying
         if once and history.rounds_since_keep >= self.luck_rounds:
             return again(champion.number, f"nothing beat trial {champion.number} for a while: was its gain luck?")
         return None
@@ -142,8 +152,7 @@ class OfflineStrategist:
         wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
         named = _scored(wanted.trials, knowledge.history)
         for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
-            known = parent in belief.files  # an old file that a person names may be none of them
-            behind, uncertain = belief.value(parent, champion.number) if known else (0.0, 0.0)
+            behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
             singles = moves(parent, number, knowledge)
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
@@ -170,11 +179,12 @@ class OfflineStrategist:
         offers.sort(key=lambda offer: -offer[0])
         looked_at, forced = [], ""
         if plateau:
-            recent = [t for t in history.trials.values() if t.gain is not None][-self.plateau_rounds :]
+            latest = (t for t in reversed(history.trials.values()) if t.gain is not None)
+            recent = list(islice(latest, self.plateau_rounds))[::-1]
             worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
             fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
             anew = [offer for offer in offers if begins_anew(offer[1].techniques, knowledge.techniques)]
-            if anew and self._is_time_to_begin_anew(knowledge) and (looked_at := _news(anew, knowledge)):
+            if anew and self._is_time_to_begin_anew(number, knowledge) and (looked_at := _news(anew, knowledge)):
                 forced = f"no keep for {history.rounds_since_keep} rounds, so anew from another start; "
             elif len(fresh) < len(offers) and (looked_at := _news(fresh, knowledge)):
                 forced = (
@@ -183,7 +193,7 @@ class OfflineStrategist:
         looked_at = looked_at or _news(offers, knowledge)
         if not looked_at:
             raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
-        best = max(looked_at, key=lambda offer: offer[0] - self._cost(knowledge.crowding_before(offer[1])))[1]
+        best = self._least_crowded(looked_at, knowledge)
         mean, spread = _expectation(best, belief)
         return Plan(
             number=number,
@@ -198,20 +208,23 @@ class OfflineStrategist:
             f"expected gain {mean:+.1%} +- {spread:.1%} of the score, best draw of {len(offers)} moves",
         )
 
-    def _is_time_to_begin_anew(self, knowledge: Knowledge) -> bool:
+    def _is_time_to_begin_anew(self, number: int, knowledge: Knowledge) -> bool:
         """Say whether this plateau has had fewer new starts than it is times as long as the shortest one."""
         history = knowledge.history
-        since = list(history.trials.values())[len(history.trials) - history.rounds_since_keep :]
-        begun = sum(begins_anew(trial.idea.techniques, knowledge.techniques) for trial in since)
-        return begun < history.rounds_since_keep // self.plateau_rounds
+        kept_at = len(history.trials) - history.rounds_since_keep
+        starts = [technique.id for technique in knowledge.techniques.values() if technique.start]
+        begun = {place for name in starts for place in history.tried.began.get(name, ()) if place >= kept_at}
+        flying = sum(begins_anew(idea.techniques, knowledge.techniques) for idea in history.beside(number))
+        return len(begun) + flying < history.rounds_since_keep // self.plateau_rounds
 
     def _belief(self, knowledge: Knowledge) -> Belief:
-        """Return what the trials so far say of every change that the playbook offers; fitted once a round."""
-        held, n_entries, belief = self._fitted
-        if held is not knowledge or n_entries != knowledge.history.n_entries:
-            belief = self._fit(knowledge)
-            self._fitted[:] = knowledge, knowledge.history.n_entries, belief
-        return cast("Belief", belief)
+        """Return what the trials so far say of every change that the playbook offers."""
+        held, n_entries, fitted = self._fitted
+        belief = cast("Belief", fitted) if held is knowledge else self._fit(knowledge)
+        if held is knowledge and n_entries != knowledge.history.n_entries:
+            belief.update(self._seed_noise(knowledge.history))
+        self._fitted[:] = knowledge, knowledge.history.n_entries, belief
+        return belief
 
     def _fit(self, knowledge: Knowledge) -> Belief:
         techniques = knowledge.techniques
@@ -235,36 +248,44 @@ class OfflineStrategist:
         for technique in techniques.values():
             if technique.knob is not None:
                 keys += [technique.id, *(f"{technique.knob.name}={value!r}" for value in technique.knob.values)]
-        seed_noise = _seed_noise(knowledge.history) if self.learns else UNHEARD
-        return Belief(knowledge.history, keys, prior, seed_noise)
+        return Belief(knowledge.history, keys, prior, self._seed_noise(knowledge.history))
+
+    def _seed_noise(self, history: History) -> float:
+        """Return the seed noise of a log score, as far as replicates tell."""
+        champion = history.champion
+        if not self.learns:
+            return UNHEARD
+        if champion is None or champion.score is None:
+            return PRIOR_SEED_NOISE
+        typical = abs(champion.score.perfect - (history.mean_score(champion.number) or 0.0)) or 1.0
+        return shrunk_seed_noise(*history.seed_spread, typical) / typical
 
     def _parents(self, champion: TrialRecord, knowledge: Knowledge, belief: Belief) -> list[int]:
         """Return the champion, and the files beside it that are most probably as good."""
         history = knowledge.history
         lineage = set(history.lineage(champion.number))
-        others: dict[str, tuple[float, int]] = {}
-        for trial in map(history.trials.__getitem__, belief.files):
-            if trial.number in lineage or trial.code_sha == champion.code_sha:
+        best: list[int] = []
+        for behind, uncertain, number in sorted(
+            belief.rivals(champion.number), key=lambda rival: (rival[0] + rival[1], rival[2]), reverse=True
+        ):
+            if behind + uncertain <= 0 or len(best) == self.other_parents:
+                break
+            if number in lineage or history.trials[number].code_sha == champion.code_sha:
                 continue
-            if history.outcome(trial.number) in ("set-aside", "crashed", "replicate"):
-                continue
-            behind, uncertain = belief.value(trial.number, champion.number)
-            others.setdefault(trial.code_sha, (behind + uncertain, trial.number))
-        best = sorted(others.values(), reverse=True)[: self.other_parents]
-        return [champion.number, *(number for reach, number in best if reach > 0)]
+            if history.outcome(number) not in ("set-aside", "crashed", "replicate"):
+                best.append(number)
+        return [champion.number, *best]
 
     def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
         """Join the best additions under the draw that fit into one file; None where there are not two.
 
         What was in a file that did not run, and in none that did, is tried alone: it would take others down with it.
         """
-        ran, failed = set[str](), set[str]()
-        for trial in knowledge.history.trials.values():
-            (failed if trial.score is None else ran).update(changes_of(trial.idea))
+        doubtful = knowledge.history.tried.failed - knowledge.history.tried.ran
         additions = [
             (worth, idea)
             for idea in singles
-            if not idea.removed and not (failed - ran).intersection(changes_of(idea))
+            if not idea.removed and not doubtful.intersection(changes_of(idea))
             if (worth := _worth(idea, drawn)) > 0
         ]
         profiles = knowledge.mended.profiles() if self.overlap_cost else {}
@@ -315,15 +336,6 @@ def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge:
 def _news(offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> list[tuple[float, Idea]]:
     """Return the first offers that repeat no earlier trial."""
     return list(islice((offer for offer in offers if knowledge.repeat(offer[1]) is None), LOOKED_AT))
-
-
-def _seed_noise(history: History) -> float:
-    """Return the seed noise of a log score, as far as replicates tell."""
-    champion = history.champion
-    if champion is None or champion.score is None:
-        return PRIOR_SEED_NOISE
-    typical = abs(champion.score.perfect - (history.mean_score(champion.number) or 0.0)) or 1.0
-    return pooled_seed_noise(history.seed_noise_groups(), typical) / typical
 
 
 def _rng(number: int, knowledge: Knowledge, what: str) -> np.random.Generator:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from graph.errors import RunError
-from graph.executors import ray as ray_executor
 from graph.executors.ray import RayExecutor
 from graph.executors.settings import RaySettings
 from tests.graph.executors.conformance import HONEST, SLEEP, Conformance, locked, processes_of, trial_processes
@@ -79,20 +78,18 @@ class TestRay(Conformance):
         node = cluster.add_node(num_cpus=2, resources={"doomed": 1})
         cluster.wait_for_nodes()
         doomed = threading.Event()
-        placed = ray_executor.Holder
 
         def kill(phase: Phase) -> None:
             if phase == "training":
                 cluster.remove_node(node, allow_graceful=False)
                 doomed.set()
 
-        remote = executor._ray.remote
         executor._ray = _Placed(executor._ray, {"doomed": 1})
         try:
             outcome = executor.run(order(SLEEP.format(seconds=15), "first"), kill, threading.Event())
         finally:
             executor._ray = executor._ray.ray
-        assert doomed.is_set() and placed is ray_executor.Holder and remote is executor._ray.remote
+        assert doomed.is_set()
         assert outcome.status == "lost", outcome.message
         await_none_left()
         again = executor.run(order(HONEST, "again"), lambda phase: None, threading.Event())
@@ -159,5 +156,5 @@ def test_a_cluster_of_ones_own_goes_with_a_killed_run_and_knows_no_key(locked: P
 
 
 def test_what_is_missing_is_said_in_a_sentence() -> None:
-    with pytest.raises(RunError, match="no Ray cluster at 127.0.0.1:1"):
+    with pytest.raises(RunError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         RayExecutor(RaySettings(address="127.0.0.1:1"), 1).__enter__()
