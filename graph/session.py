@@ -58,7 +58,9 @@ def open_session(
     brief = folder.seed / "brief.md"
     history = History(entries)
     if ended := end_orphans(folder, history.trials):
-        listen(Event("note", history.next_number, text=f"{ended} processes of a run that was killed were ended"))
+        listen(
+            Event("note", history.next_number, text=f"{ended} processes or jobs of a run that was killed were ended")
+        )
     folder.remove_partial_files()
     ideas = open_ideas(folder, config, entries)
     knowledge = Knowledge(

@@ -15,12 +15,26 @@ if TYPE_CHECKING:
     from evaluation_locked.task import Caps
     from evaluation_locked.trial import TrialOrder
 
+JOB_FOLDER_PREFIX = "slurm-"  # within a trial's folder, from before a job is submitted until after it is over
 MARGIN_SECONDS = 600.0  # to start Python on a cold node, to read the bundle, and to write what came of it
 SPARE_MEMORY_GIB = 2.0  # for the processes that hold the trial, and for a step between two looks at what it uses
 # Values that a trial's own environment takes over (`evaluation_locked.warden`), and what Slurm says of the job's GPUs.
 PASSED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME")
 KEPT = (*PASSED, "HOME", "USER", "TMPDIR", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SUBMITIT_EXECUTOR")
-OURS = ("export", "export-file", "job-name", "output", "error", "mem", "time", "requeue", "no-requeue", "array", "wrap")
+OURS = (
+    "export",
+    "export-file",
+    "job-name",
+    "output",
+    "error",
+    "mem",
+    "time",
+    "requeue",
+    "no-requeue",
+    "array",
+    "chdir",
+    "wrap",
+)
 
 
 class SlurmSettings(Strict):
@@ -68,7 +82,8 @@ class SlurmSettings(Strict):
     def parameters(self, order: TrialOrder, name: str) -> dict[str, Any]:
         """Return what submitit is told of the job of one trial.
 
-        A job that Slurm takes back from its node waits for another (`requeue`). Neither the submitting shell's
+        A job that Slurm takes back from its node waits for another (`requeue`). It begins in no folder of the
+        submitter's, which may not be there. Neither the submitting shell's
         environment nor what a login shell on the node would add reaches the trial's processes, since both may hold
         keys: `sbatch` is given names of harmless variables, and the job's first line drops all others.
         """
@@ -89,7 +104,7 @@ class SlurmSettings(Strict):
             "signal_delay_s": 0,  # no word before the time limit: there is nothing that a trial could save
             "wckey": None,
             "stderr_to_stdout": True,
-            "additional_parameters": {"requeue": True, "export": ",".join(PASSED)} | self.options,
+            "additional_parameters": {"requeue": True, "export": ",".join(PASSED), "chdir": "/"} | self.options,
         }
 
 

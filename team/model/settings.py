@@ -258,7 +258,7 @@ def _refuse_secrets(tables: dict[str, Any], where: str, prefix: str = "") -> Non
         at = f"{prefix}{name}"
         if isinstance(value, dict):
             _refuse_secrets(value, where, f"{at}.")
-        elif _KEY_NAMES.fullmatch(name) or (isinstance(value, str) and _KEY_VALUES.search(value)):
+        elif _KEY_NAMES.fullmatch(name) or any(_KEY_VALUES.search(text) for text in _texts(value)):
             raise SettingsError(
                 f"{where}: {at} holds a key, which no file of ours may: take it out, export it in the shell, and write "
                 'api_key_env = "NAME_OF_THE_VARIABLE" where it is not OPENAI_API_KEY'
@@ -268,6 +268,10 @@ def _refuse_secrets(tables: dict[str, Any], where: str, prefix: str = "") -> Non
                 f"{where}: {at} is no name of an environment variable (and is not shown, for it may be a key): "
                 "write a name such as MY_API_KEY, and export the key under it"
             )
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str, prefix: str) -> None:
