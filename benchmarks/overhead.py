@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("strategist", "scout", "coder", "reviewer")
-WINDOW = 10  # trials up to the one named, whose rounds a figure is taken over
+WINDOW = 32  # trials up to the one named, whose rounds a figure is taken over; Chroma is written so often
 TICKS = os.sysconf("SC_CLK_TCK")
 # Measured on two cores with an instant scripted endpoint and a trivial evaluation; seconds per extra iteration, MB.
 PEERS = {"OpenEvolve 0.4": (0.044, 73), "AIDE 0.2": (0.145, 173), "ShinkaEvolve 0.0.7": (0.270, 313)}
@@ -142,7 +142,7 @@ class Meter:
 
     def __init__(self, trials: list[int], knowledge: Callable[[], Knowledge], cancel: threading.Event) -> None:
         self.marks: list[dict[str, Any]] = []  # one for each round that was recorded
-        self._wanted = {wanted - before for wanted in trials for before in (0, WINDOW)}
+        self._wanted = {*trials, *map(_first_of, trials)}
         self._last, self._knowledge, self._cancel = trials[-1], knowledge, cancel
         self._measuring = {"cpu": 0.0, "wall": 0.0}  # what this cost itself
         self._nodes: dict[str, float] = {}
@@ -175,7 +175,7 @@ class Meter:
 
     def figures(self, wanted: int) -> dict[str, Any]:
         """Return what a round cost over the rounds of the last trials up to `wanted`."""
-        first = next(i for i, mark in enumerate(self.marks) if mark["trained"] == wanted - WINDOW)
+        first = next(i for i, mark in enumerate(self.marks) if mark["trained"] == _first_of(wanted))
         last = next(i for i, mark in enumerate(self.marks) if mark["trained"] == wanted)
         begin, end, n = self.marks[first], self.marks[last], last - first
         single = [b["cpu"] - a["cpu"] for a, b in itertools.pairwise(self.marks[first : last + 1])]
@@ -277,6 +277,11 @@ def processes_of_a_trial(folder: Path, n: int = 5) -> dict[str, float]:
         wall.append(time.monotonic() - began)
         cpu.append(after.children_user + after.children_system - before.children_user - before.children_system)
     return {"wall_ms": round(1000 * statistics.median(wall)), "cpu_ms": round(1000 * statistics.median(cpu))}
+
+
+def _first_of(wanted: int) -> int:
+    """Return the trial from which on rounds are counted in the figures for `wanted`."""
+    return wanted - min(WINDOW, wanted // 2)
 
 
 def _resident_mb() -> float:
