@@ -25,7 +25,7 @@ from memory.belief import Belief, Prior
 from memory.history import changes_of
 from memory.records import AXES
 from memory.starts import begins_anew
-from team.offline.moves import join, moves, stand_together, start_moves
+from team.offline.moves import join, stand_together, start_moves, steps, untried
 from team.offline.wishes import Named, narrow, shown, understand
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
-FURTHER_DRAWS = 16  # where all moves under a draw repeat, more draws join others
+FURTHER_DRAWS = 16  # where all moves under a draw repeat, more draws join others, and what was tried alone
 LOOKED_AT = 8  # best offers under the draw, no repeats among them, whose crowding is measured
 UNHEARD = 1e3  # a noise under which no trial says anything
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
@@ -156,10 +156,11 @@ class OfflineStrategist:
         for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
             behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
-            singles = moves(parent, number, knowledge)
-            grounds.append((start, singles))
+            parts = steps(parent, number, knowledge)
+            grounds.append((start, parts))
+            singles = untried(parts, knowledge)
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
-            offers += self._joined(grounds[-1:], drawn, knowledge)
+            offers += self._joined([(start, singles)], drawn, knowledge)
         for idea in start_moves(number, knowledge):
             assert idea.parent is not None
             behind, uncertain = belief.value(idea.parent, champion.number)
@@ -174,10 +175,6 @@ class OfflineStrategist:
             plateau = plateau and len(left) == len(offers)  # a person's choice goes before a forced one
             offers = [offer for offer in offers if id(offer[1]) in wished]
             told += "; "
-        if not offers:
-            raise RoleError(
-                "the playbook has nothing left that was not tried; write further techniques, or set a model"
-            )
         offers.sort(key=lambda offer: -offer[0])
         looked_at, forced = [], ""
         if plateau:
@@ -193,13 +190,14 @@ class OfflineStrategist:
                     f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
                 )
         looked_at = looked_at or _news(offers, knowledge)
-        for further in range(FURTHER_DRAWS if wish is None else 0):
-            if looked_at:
-                break
-            joined = self._joined(grounds, _draw(belief, number, knowledge, f"further gains {further}"), knowledge)
-            looked_at = _news(sorted(self._allowed(joined), key=lambda offer: -offer[0]), knowledge)
+        if not looked_at and wish is None:
+            looked_at = self._further(grounds, number, knowledge)
         if not looked_at:
-            raise RoleError(f"all {len(offers)} moves that are left repeat other trials: write further techniques")
+            raise RoleError(
+                f"all {len(offers)} moves that are left repeat other trials: write further techniques"
+                if offers
+                else "the playbook has nothing left that was not tried; write further techniques, or set a model"
+            )
         best = self._least_crowded(looked_at, knowledge)
         mean, spread = _expectation(best, belief)
         return Plan(
@@ -293,6 +291,17 @@ class OfflineStrategist:
             for idea in (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
             if idea is not None
         ]
+
+    def _further(
+        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], number: int, knowledge: Knowledge
+    ) -> list[tuple[float, Idea]]:
+        """Return what can be made together under other draws, where no other move is left; empty where all repeats."""
+        for further in range(FURTHER_DRAWS):
+            drawn = _draw(self._belief(knowledge), number, knowledge, f"further gains {further}")
+            joined = sorted(self._allowed(self._joined(grounds, drawn, knowledge)), key=lambda offer: -offer[0])
+            if found := _news(joined, knowledge):
+                return found
+        return []
 
     def _allowed(self, offers: Sequence[tuple[float, Idea]]) -> list[tuple[float, Idea]]:
         return [offer for offer in offers if offer[1].mode in self.modes]
