@@ -233,10 +233,17 @@ class Bench:
         """
         path = self.run / "journal.jsonl"
         lines = read_lines(path)
-        if len(lines) > len(self.stood) and self._open_rounds() & {trial.number for trial in self._trials()}:
+        if len(lines) > len(self.stood) and self._is_open(lines[-1]):
             cut = self.draw.randrange(len(lines[-1]))
             os.truncate(path, sum(map(len, lines[:-1])) + cut)
             self.counts["line cut"] += 1
+
+    def _is_open(self, line: bytes) -> bool:
+        """Say whether the round that wrote a line was cut short; of a decision, whether any that is recorded was."""
+        payload = payload_of(line)
+        entry = json.loads(payload) if payload is not None else {}
+        written = {entry["number"]} if entry.get("kind") == "trial" else {trial.number for trial in self._trials()}
+        return payload is None or bool(self._open_rounds() & written)
 
     def _open_rounds(self) -> set[int]:
         with contextlib.closing(sqlite3.connect(self.run / "checkpoint.sqlite")) as held:

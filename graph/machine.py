@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime  # LangGraph reads the annotations of a no
 
 from graph import nodes, person, routing
 from graph.context import Context
+from graph.errors import RunError
 from graph.state import STATE_TYPES, State
 
 if TYPE_CHECKING:
@@ -89,14 +90,24 @@ class RoundSaver(SqliteSaver):
 
 @contextlib.contextmanager
 def open_checkpoints(context: Context) -> Iterator[RoundSaver]:
-    """Open the run's checkpoint database; only the types of our own state are ever rebuilt from it."""
+    """Open the run's checkpoint database; only the types of our own state are ever rebuilt from it.
+
+    Raises:
+        RunError: Disk or folder keep it from being opened; a damaged one is made anew.
+    """
     allowed = [(kind.__module__, kind.__name__) for kind in STATE_TYPES]
     connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
     try:
         damaged = connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
-    except sqlite3.DatabaseError:
-        damaged = True
-    if damaged:  # it holds one unfinished round at most; the journal holds everything else
+    except sqlite3.DatabaseError as error:
+        damaged = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        if not damaged:  # a full disk or a folder that is read-only says nothing of what it holds
+            connection.close()
+            raise RunError(
+                f"{context.folder.checkpoint} cannot be read ({error}): make room, and make the run's folder writable; "
+                "what was recorded is safe, and `team resume` goes on"
+            ) from error
+    if damaged:  # it holds unfinished rounds, which begin anew; the journal holds everything else
         connection.close()
         context.folder.checkpoint.unlink()
         connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)

@@ -304,7 +304,7 @@ def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None])
             outcome = context.executor.run(order, on_phase, context.cancel)
         if outcome.status != "lost":
             return outcome, time.monotonic() - begun
-    raise RunError(f"{outcome.message}, twice: is memory short? Nothing was recorded of it, and `team resume` goes on")
+    raise RunError(f"{outcome.message}, twice over; nothing was recorded of it, and `team resume` goes on")
 
 
 def _order(context: Context, idea: Idea, folder: Path) -> TrialOrder:
