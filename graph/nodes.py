@@ -295,8 +295,10 @@ def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None])
 
     Raises:
         RunError: The warden was lost twice; the run stops, and can be resumed.
+        RunLockedError: Another process took the run over while this one stood still.
     """
     begun = time.monotonic()
+    context.knowledge.check_writer()
     for _ in range(2):
         with context.flight.aside():
             outcome = context.executor.run(order, on_phase, context.cancel)

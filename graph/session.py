@@ -6,6 +6,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
 from graph.flight import Flight
@@ -89,7 +91,8 @@ def open_session(
         listen=_one_at_a_time(listen),
         cancel=cancel or threading.Event(),
     )
-    with ideas:
+    # The matrices of a round are small: threads of the algebra library would wait for each other for ten times as long.
+    with ideas, threadpool_limits(1, user_api="blas"):
         # An interruption may have come between the journal and what follows from it.
         context.publisher.publish(knowledge, whole=True)
         yield context

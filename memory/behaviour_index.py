@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MIN_FOR_FLOOR = 3
-MAX_BYTES = 256 << 20
+MAX_BYTES = 64 << 20
 _BLOCK = 256
 
 
 class BehaviourIndex:
-    """The signed square roots of trials' errors, each scaled to mean 0 and variance 1, as one matrix of float16.
+    """The signed square roots of trials' errors, each scaled to mean 0 and variance 1, as one matrix of float32.
 
-    The correlations of a new trial with all others are one product of the matrix with a vector. Half precision moves
-    them by less than 1e-4. The matrix takes 256 MiB at most (on 500 crystals 260,000 trials, on 18,000 crystals
-    7,400); beyond that a new trial takes the place of the oldest.
+    The correlations of a new trial with all others are one product of the matrix with a vector. It takes
+    64 MiB at most (on 500 crystals 33,000 trials, on 18,000 crystals 930), which bounds the time as well; beyond that a
+    new trial takes the place of the oldest.
 
     Args:
         residuals: Label and prediction minus label of each trial, [n] of the same crystals.
@@ -78,8 +78,7 @@ class BehaviourIndex:
         for label, values in residuals:
             direction = self._direction(values, f"trial {label}")
             if self._table is None:
-                size = max(MIN_FOR_FLOOR, MAX_BYTES // (2 * len(direction)))
-                self._table = RowTable(len(direction), np.float16, max_rows=size)
+                self._table = RowTable(len(direction), max_rows=max_held(len(direction)))
             at = self._table.append(direction)
             self.labels[at : at + 1] = [label]
             asked, self._asked = self._asked, None
@@ -110,3 +109,8 @@ class BehaviourIndex:
         values -= values.mean()
         deviation = float(values.std())
         return values / deviation if deviation > 1e-6 else np.zeros_like(values)
+
+
+def max_held(n_crystals: int) -> int:
+    """Return how many trials an index has room for."""
+    return max(MIN_FOR_FLOOR, MAX_BYTES // (4 * n_crystals))

@@ -7,7 +7,7 @@ change that it holds, whoever its parent was. It takes in each trial once. It kn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -274,12 +274,15 @@ class Belief:
         What is private to a file is told by its own score, so that the more of a file is private and the less noise
         there is, the more its worth is its score and the less it is the sum of its changes.
         """
-        rows = np.zeros((len(files) + 1, self._evidence.room))
-        known = np.array([file.private / (file.private + self._noise) for file in (*files, other)])
-        for row, file, share in zip(rows, (*files, other), known, strict=True):
-            row[list(file.design)] = (1 - share) * np.array(list(file.design.values()))
-        beside = np.array([file.offset for file in (*files, other)]) + known * [file.y for file in (*files, other)]
-        left = np.array([file.private for file in (*files, other)]) * (1 - known)
+        files = (*files, other)
+        private, offset, y = np.array([(file.private, file.offset, file.y) for file in files]).T
+        known = private / (private + self._noise)
+        at = np.repeat(np.arange(len(files)), [len(file.design) for file in files])
+        places = np.fromiter(chain.from_iterable(file.design for file in files), int)
+        rows = np.zeros((len(files), self._evidence.room))
+        rows[at, places] = np.fromiter(chain.from_iterable(file.design.values() for file in files), float)
+        rows *= (1 - known)[:, None]
+        beside, left = offset + known * y, private * (1 - known)
         gaps = rows[:-1] - rows[-1]
         values = gaps @ self._evidence.mean + beside[:-1] - beside[-1]
         variances = ((gaps @ self._evidence.covariance) * gaps).sum(1) + left[:-1] + left[-1]

@@ -110,6 +110,8 @@ class Change:
         """Return whether both change the same thing in the same place, whatever the value."""
         if self.exact != other.exact or (self.where and other.where and not self.where & other.where):
             return False
+        if self.exact:
+            return self.what == other.what  # a name, and no words that may overlap
         return _overlap(self.what, other.what) >= least or (
             bool(self.where) != bool(other.where)
             and _overlap(self.what | self.where, other.what | other.where) >= least

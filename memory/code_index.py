@@ -120,10 +120,15 @@ def diff_features(diff: str) -> Counter[Feature]:
     features: Counter[Feature] = Counter()
     for sign, other in (("-", "+"), ("+", "-")):
         for tokens in (lines[sign] - lines[other]).elements():
-            marked = ["^", *("0" if token[0] == "0" else token for token in tokens), "$"]
-            features.update((sign, *trigram) for trigram in zip(marked, marked[1:], marked[2:], strict=False))
-            features.update((sign, token) for token in tokens if token[0] == "0")
+            features.update(_line_features(sign, tokens))
     return features
+
+
+@lru_cache(maxsize=16_384)
+def _line_features(sign: str, tokens: Feature) -> tuple[Feature, ...]:
+    marked = ["^", *("0" if token[0] == "0" else token for token in tokens), "$"]
+    trigrams = zip(marked, marked[1:], marked[2:], strict=False)
+    return (*((sign, *trigram) for trigram in trigrams), *((sign, token) for token in tokens if token[0] == "0"))
 
 
 def _occurrences(features: Counter[Feature]) -> Iterator[tuple[Feature, int]]:
@@ -132,6 +137,7 @@ def _occurrences(features: Counter[Feature]) -> Iterator[tuple[Feature, int]]:
             yield feature, nth
 
 
+@lru_cache(maxsize=16_384)  # the lines of a file come up in many diffs
 def _line_tokens(line: str) -> Feature:
     """Return the tokens of a line of code, each number with a `0` before it, which no other token starts with."""
     return tuple(

@@ -52,6 +52,7 @@ class History:
         self.decisions: dict[int, DecisionRecord] = {}
         self._keeps: dict[int, int] = {}  # trial -> trials recorded when it was kept, in the order of keeping
         self._first_with_code: dict[str, int] = {}
+        self._first_with_meaning: dict[str, int] = {}
         self._finished_with_code: dict[str, list[int]] = {}
         self._scores: list[float] = []
         self._changes: dict[int, tuple[str, ...]] = {}
@@ -106,6 +107,8 @@ class History:
             self._first_with_code.setdefault(entry.code_sha, entry.number)
         if entry.score is not None:
             self._scores.append(entry.score.value)
+            if entry.meaning_sha:
+                self._first_with_meaning.setdefault(entry.meaning_sha, entry.number)
             if entry.code_sha:
                 self._note_training(entry.code_sha, entry.number)
         if entry.idea.mode == "replicate" and parent is not None:
@@ -206,8 +209,16 @@ class History:
         """
         trial = self.trials[number]
         if trial.code_sha:
-            return list(self._finished_with_code.get(trial.code_sha, ()))
+            return self.finished_with(trial.code_sha)
         return [number] if trial.score is not None else []
+
+    def finished_with(self, code_sha: str) -> list[int]:
+        """Return the finished trials of this code, by the sha256 of their train.py."""
+        return list(self._finished_with_code.get(code_sha, ()))
+
+    def find_meaning(self, meaning_sha: str) -> int | None:
+        """Return the first finished trial whose code means this, None where there is none; see `TrialRecord`."""
+        return self._first_with_meaning.get(meaning_sha)
 
     def seed_noise_groups(self) -> list[list[float]]:
         """Return the scores of each code that was trained to its end more than once."""

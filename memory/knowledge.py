@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memory import crowding
-from memory.behaviour_index import BehaviourIndex
+from memory.behaviour_index import BehaviourIndex, max_held
 from memory.code_index import CodeIndex
 from memory.edits import knobs
 from memory.mended import MendedCrystals
@@ -80,7 +80,8 @@ class Knowledge:
         self._code_in_flight = CodeIndex()
         self.mended = MendedCrystals(history, self.residuals)
         knob_names = [technique.id for technique in techniques.values() if technique.knob is not None]
-        self._repeats = Repeats(history, knob_names, self._diffs_in_flight)
+        self._marks_in_flight: dict[int, str] = {}
+        self._repeats = Repeats(history, knob_names, self._marks_in_flight)
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
@@ -128,8 +129,8 @@ class Knowledge:
             code_sha: Of its train.py.
         """
         mine = self.residuals(number)
-        own_code = (number, *(n for n, t in self.history.trials.items() if t.code_sha == code_sha))
-        if mine is None or not set(self._errors.labels) - set(own_code):
+        own_code = {number, *self.history.finished_with(code_sha)}
+        if mine is None or all(label in own_code for label in self._errors.labels):
             return crowding_before
         crowd = crowding.behaviour_crowding(mine, self._errors, exclude=own_code)
         alike = tuple(label for label in crowd.nearest if isinstance(label, int))
@@ -153,21 +154,26 @@ class Knowledge:
 
     @cached_property
     def _errors(self) -> BehaviourIndex:
-        """The residuals of every finished trial of this run; `remember` adds to it."""
-        finished = (number for number, trial in self.history.trials.items() if trial.score is not None)
-        read = ((number, self.residuals(number)) for number in finished)
-        return BehaviourIndex((number, residuals) for number, residuals in read if residuals is not None)
+        """The residuals of this run's finished trials, the latest where not all have room; `remember` adds to it."""
+        latest: list[tuple[int, np.ndarray]] = []
+        for number, trial in reversed(self.history.trials.items()):
+            if trial.score is not None and (residuals := self.residuals(number)) is not None:
+                latest.append((number, residuals))
+                if len(latest) == max_held(len(residuals)):
+                    break
+        return BehaviourIndex(reversed(latest))
 
     def same_code(self, source: str) -> int | None:
         """Return the earliest trained trial whose code is the same but for comments and layout."""
-        wanted = crowding.code_fingerprint(source)
-        return next(
-            (n for n, t in self.history.trials.items() if t.score is not None and t.meaning_sha == wanted), None
-        )
+        return self.history.find_meaning(crowding.code_fingerprint(source))
 
     def repeat(self, idea: Idea, diff: str = "") -> Repeat | None:
         """Return what an idea repeats of the run, None where it is news or calls itself a replicate."""
         return self._repeats.find(idea, diff)
+
+    def check_writer(self) -> None:
+        """Make sure that this process is the run's writer still; see `Journal.check`."""
+        self._journal.check()
 
     def begin(self, idea: Idea) -> None:
         """Take note of the idea of a trial in flight: until it is recorded, others are measured against it too."""
@@ -178,11 +184,13 @@ class Knowledge:
         """Take note of the change of code of a trial in flight, in the place of an earlier one of it."""
         self._unwrite(number)
         self._diffs_in_flight[number] = diff
+        self._marks_in_flight[number] = crowding.diff_fingerprint(diff)
         self._code_in_flight.add(number, diff)
 
     def _unwrite(self, number: int) -> None:
         if (diff := self._diffs_in_flight.pop(number, None)) is not None:
             self._code_in_flight.remove(number, diff)
+            del self._marks_in_flight[number]
 
     def abandon(self, number: int) -> None:
         """Forget a trial in flight, which comes to no record."""

@@ -188,18 +188,18 @@ class Repeats:
     Args:
         history: The run's history; entries added to it later are seen, and so is what is in flight.
         knobs: Ids of the playbook's techniques that are a knob: the value says what they are.
-        diffs_in_flight: Unified diffs of the trials in flight that are written.
+        marks_in_flight: Fingerprints of the diffs of the trials in flight that are written, see `diff_fingerprint`.
     """
 
     def __init__(
-        self, history: History, knobs: Collection[str] = (), diffs_in_flight: Mapping[int, str] | None = None
+        self, history: History, knobs: Collection[str] = (), marks_in_flight: Mapping[int, str] | None = None
     ) -> None:
         self._history = history
         self._knobs = frozenset(knobs)
         self._attempts = Attempts(self._answer)
         self._in_flight = AttemptIndex()
-        self._ideas_in_flight: list[Idea | None] = []
-        self._diffs_in_flight = {} if diffs_in_flight is None else diffs_in_flight
+        self._ideas_in_flight: dict[int, Idea | None] = {}
+        self._marks_in_flight = {} if marks_in_flight is None else marks_in_flight
         self._held_by: dict[int, tuple[Change, ...]] = {}
         self._by_diff: dict[str, list[int]] = defaultdict(list)
         self._n_seen = 0
@@ -224,7 +224,7 @@ class Repeats:
         """Return the trial in flight that tries the same; of two that are written, the later repeats the earlier."""
         flying = [a.number for a in self._in_flight.same(fresh)]
         if diff and (mark := diff_fingerprint(diff)):
-            flying += [n for n, other in self._diffs_in_flight.items() if diff_fingerprint(other) == mark]
+            flying += [n for n, other in self._marks_in_flight.items() if other == mark]
         flying = [n for n in flying if n < idea.number or not (diff or n == idea.number)]
         if not flying:
             return None
@@ -239,21 +239,20 @@ class Repeats:
                 self._attempts.add(self._attempt(trial.idea, trial.diff))
                 if mark := diff_fingerprint(trial.diff):
                     self._by_diff[mark].append(trial.number)
-        ideas = list(self._history.in_flight.values())
-        if ideas != self._ideas_in_flight:
-            self._follow([idea for idea in ideas if idea is not None and idea.mode not in ("baseline", "replicate")])
-            self._ideas_in_flight = ideas
+        if [*self._history.in_flight.values()] != [*self._ideas_in_flight.values()]:
+            self._follow(dict(self._history.in_flight))
 
-    def _follow(self, flying: Sequence[Idea]) -> None:
+    def _follow(self, flying: dict[int, Idea | None]) -> None:
         """Hold just these ideas as in flight."""
-        before = {idea.number: idea for idea in self._ideas_in_flight if idea is not None}
-        now = {idea.number: idea for idea in flying}
-        for number, idea in before.items():
-            if number in self._in_flight and now.get(number) is not idea:
+        before = self._ideas_in_flight
+        changed = [number for number, idea in flying.items() if before.get(number) is not idea]
+        for number in (*changed, *(before.keys() - flying.keys())):
+            if number in self._in_flight:
                 self._in_flight.remove(number)
-        for number, idea in now.items():
-            if number not in self._in_flight:
+        for number in changed:
+            if (idea := flying[number]) is not None and idea.mode not in ("baseline", "replicate"):
                 self._in_flight.add(self._attempt(idea, ""))
+        self._ideas_in_flight = flying
 
     def _attempt(self, idea: Idea, diff: str) -> Attempt:
         held = self._held(idea.parent) if idea.parent is not None else ()

@@ -1,6 +1,8 @@
-"""The vectors of texts by key, and which are nearest to another: every one is compared, so that none is missed.
+"""The vectors of texts by key, and which are nearest to another: exactly, without a product with every number of each.
 
-It holds numbers; what a key stands for is the idea memory's matter.
+A few directions hold most of what vectors of similar texts differ by (their principal axes). The product along those
+and the lengths of what is left bound a cosine from above (Cauchy and Schwarz), so that only where the bound reaches the
+best is the cosine itself taken. It holds numbers; what a key stands for is the idea memory's matter.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from memory.idea_fields import Key
 
 _TIE = 1e-6  # similarities of equal texts may differ by rounding
+_SLACK = 1e-4  # of a bound, for rounding
+_FIRST_AXES, _MORE_ROWS = 4_096, 4  # rows from which on axes are used, and growth after which they are found anew
+_N_AXES, _SAMPLE = 64, 4_096
+_LOOKED_AT = 64  # rows whose cosine tells what the bound must reach
 
 
 class TextVectors:
@@ -27,6 +33,9 @@ class TextVectors:
         self._keys: list[Key | None] = []  # by row
         self._row_of: dict[Key, int] = {}
         self._free: list[int] = []
+        self._axes: np.ndarray | None = None  # [n_columns, _N_AXES]
+        self._n_at_axes = 0
+        self._along = RowTable(1)  # of each row the part along the axes, and the length of what is left
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -38,16 +47,23 @@ class TextVectors:
         """Hold a vector, scaled to length 1, in the place of an earlier one of the key."""
         if self._table is None:
             self._table = RowTable(len(vector))
-        row = self._row_of.get(key)
+        row, scaled = self._row_of.get(key), unit(vector)
         if row is None and self._free:
             row = self._free.pop()
+        new = row is None
         if row is None:
-            row = self._table.append(unit(vector))
+            row = self._table.append(scaled)
             self._keys.append(key)
         else:
-            self._table.replace(row, unit(vector))
+            self._table.replace(row, scaled)
             self._keys[row] = key
         self._row_of[key] = row
+        if self._axes is not None:
+            parts = _split(scaled[None], self._axes)[0]
+            if new:
+                self._along.append(parts)
+            else:
+                self._along.replace(row, parts)
 
     def drop(self, key: Key) -> None:
         """Forget a vector, if it is held."""
@@ -60,14 +76,55 @@ class TextVectors:
         """Return the keys of the k most similar with their cosines, the nearest first; ties in the order of keys."""
         if self._table is None or k < 1:
             return []
-        similarities = self._table.products(unit(vector)[None])[:, 0]  # [m]
+        asked = unit(vector)
         left_out = [row for key in exclude if (row := self._row_of.get(key)) is not None]
-        similarities[[*left_out, *self._free]] = -np.inf
+        rows = self._near_rows(asked, k, [*left_out, *self._free])
+        similarities = self._table.rows[rows] @ asked if len(rows) < len(self._keys) else self._products(asked)
+        similarities[np.isin(rows, [*left_out, *self._free])] = -np.inf
         k = min(k, len(similarities))
         least = np.partition(similarities, -k)[-k]
-        rows = np.flatnonzero((similarities >= least - _TIE) & np.isfinite(similarities))
-        found = [(key, float(similarities[row])) for row in rows.tolist() if (key := self._keys[row]) is not None]
+        at = np.flatnonzero((similarities >= least - _TIE) & np.isfinite(similarities)).tolist()
+        found = [(key, float(similarities[i])) for i in at if (key := self._keys[rows[i]]) is not None]
         return sorted(found, key=lambda hit: (-round(hit[1], 6), hit[0]))[:k]
+
+    def _products(self, asked: np.ndarray) -> np.ndarray:
+        assert self._table is not None
+        return self._table.products(asked[None])[:, 0]
+
+    def _near_rows(self, asked: np.ndarray, k: int, left_out: Collection[int]) -> np.ndarray:
+        """Return rows among which the k most similar are, those left out apart."""
+        assert self._table is not None
+        n = len(self._keys)
+        looked_at = max(_LOOKED_AT, k + len(left_out))
+        if n < _FIRST_AXES or looked_at > n // 4:
+            return np.arange(n)
+        if self._axes is None or n >= _MORE_ROWS * self._n_at_axes:
+            self._find_axes()
+        assert self._axes is not None
+        bounds = self._along.products(_split(asked[None], self._axes))[:, 0] + _SLACK  # [n]
+        bounds[list(left_out)] = -np.inf
+        first = np.argpartition(bounds, -looked_at)[-looked_at:]
+        bar = np.partition(self._table.rows[first] @ asked, -k)[-k]
+        rows = np.flatnonzero(bounds >= bar - _TIE)
+        return rows if len(rows) < n // 4 else np.arange(n)
+
+    def _find_axes(self) -> None:
+        """Find the directions along which the vectors are longest, and what each has along them."""
+        assert self._table is not None
+        rows = self._table.rows
+        sample = rows[:: max(1, len(rows) // _SAMPLE)].astype(np.float64)
+        self._axes = np.linalg.eigh(sample.T @ sample)[1][:, -_N_AXES:].astype(np.float32)
+        self._n_at_axes = len(rows)
+        self._along = RowTable(self._axes.shape[1] + 1)
+        for parts in _split(rows, self._axes):
+            self._along.append(parts)
+
+
+def _split(vectors: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Return of vectors of length 1 the part along the axes, and the length of what is left, [n, n_axes + 1]."""
+    along = vectors @ axes
+    left = np.sqrt(np.maximum(1.0 - (along * along).sum(1), 0.0))
+    return np.column_stack([along, left]).astype(np.float32)
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

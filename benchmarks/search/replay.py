@@ -7,6 +7,7 @@ and luck with seeds both count as luck. Strategist, scout, belief, history and k
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -68,15 +69,19 @@ class Searcher(Protocol):
         """Hear that the changes of the last proposal do not fit into one file; nothing was paid."""
 
     def take(self, residuals: np.ndarray) -> None:
-        """Take in [n_rows] residuals of the last proposal, on the rows that judge."""
+        """Take in [n_rows] residuals of the oldest proposal that has none, on the rows that judge."""
 
     @property
     def champion(self) -> frozenset[str]:
         """The changes of the file that it would hand over now."""
 
 
-def replay(searcher: Searcher, world: World, seed: int, n_trials: int) -> list[Step]:
-    """Return the steps of one run of `n_trials` trainings; one that ends early stays where it is."""
+def replay(searcher: Searcher, world: World, seed: int, n_trials: int, workers: int = 1) -> list[Step]:
+    """Return the steps of one run of `n_trials` trainings; one that ends early stays where it is.
+
+    With several workers, so many trainings are in flight, and the one that began first ends first; `House` alone can
+    plan beside them.
+    """
     rng = np.random.default_rng([20261122, seed])
     rows = rng.integers(0, world.n_rows, world.n_rows)
     steps: list[Step] = []
@@ -84,17 +89,23 @@ def replay(searcher: Searcher, world: World, seed: int, n_trials: int) -> list[S
     before: frozenset[str] | None = None
     champions: set[frozenset[str]] = set()
     refused = 0
+    flying: deque[tuple[frozenset[str], bool]] = deque()
     while len(steps) < n_trials:
         try:
-            changes, again = searcher.propose()
+            while len(flying) < (workers if steps else 1) and len(steps) + len(flying) < n_trials:
+                changes, again = searcher.propose()
+                if world.fits(changes):
+                    flying.append((changes, again))
+                    continue
+                refused += 1
+                if refused > 10 * n_trials:
+                    break
+                searcher.refuse()
         except RoleError:
+            pass  # nothing is left until one that is in flight ends
+        if not flying:
             break
-        if not world.fits(changes):
-            refused += 1
-            if refused > 10 * n_trials:
-                break
-            searcher.refuse()
-            continue
+        changes, again = flying.popleft()
         searcher.take(world.train(changes, rng)[rows])
         after = searcher.champion
         worth = world.true_mae(after)
@@ -140,7 +151,7 @@ class House:
         self.mended = MendedCrystals(self.history, self.residuals)
         self._sets: dict[int, frozenset[str]] = {}
         self._vectors = np.zeros((0, 0))
-        self._idea: Idea | None = None
+        self._in_flight: deque[Idea] = deque()
 
     # What strategist and scout read of `memory.knowledge.Knowledge`.
 
@@ -166,17 +177,18 @@ class House:
         plan = self._strategist.plan(number, knowledge)
         proposals = [(idea, self.crowding_before(idea)) for idea in self._scout.propose(plan, knowledge)]
         position = 0 if len(proposals) == 1 else self._strategist.choose(plan, proposals, knowledge)
-        self._idea = idea = proposals[position][0]
+        idea = proposals[position][0]
+        self.history.in_flight[number] = idea
+        self._in_flight.append(idea)
         self._sets[number] = self._changes(idea)
         return self._sets[number], idea.mode == "replicate"
 
     def refuse(self) -> None:
-        assert self._idea is not None
-        self._add(TrialRecord(number=self._idea.number, idea=self._idea, outcome="rejected", reason="does not fit"))
+        idea = self._in_flight.pop()
+        self._add(TrialRecord(number=idea.number, idea=idea, outcome="rejected", reason="does not fit"))
 
     def take(self, residuals: np.ndarray) -> None:
-        idea, history = self._idea, self.history
-        assert idea is not None
+        idea, history = self._in_flight.popleft(), self.history
         changes = self._sets[idea.number]
         self._residuals[idea.number] = residuals
         value = float(np.abs(residuals).mean())

@@ -1,7 +1,7 @@
 """The moves that the playbook offers from a given parent: what the scout can propose and the strategist can weigh.
 
 A move is an idea without a decision behind it. What was tried from the same parent's lineage, or did not run at all, is
-left out here; what is merely similar to it is left to crowding.
+no move, though it may be a part of several made together; what is merely similar to it is left to crowding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from memory.edits import EditError, apply_edits
 from memory.history import changes_of
 from memory.records import Idea
-from memory.tried import is_single, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,28 +21,34 @@ if TYPE_CHECKING:
 
 
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
-    """Return all single moves from trial `parent`, each as the idea of trial `number`.
+    """Return the single moves from trial `parent` that were not tried there, each as the idea of trial `number`.
 
-    What another trial is trying now is left out too. Nothing is taken out where that leads back to a file that was
-    trained.
+    What another trial is trying now is among them, to be joined with others; alone it is a repeat.
     """
-    history, tried = knowledge.history, knowledge.history.tried
-    lineage = history.lineage(parent)
+    return untried(steps(parent, number, knowledge), knowledge)
+
+
+def steps(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
+    """Return all single moves from trial `parent`, tried there or not, each as the idea of trial `number`.
+
+    Nothing is taken out where that leads back to a file that was trained.
+    """
+    history = knowledge.history
     present = set(history.changes_in(parent))
-    ground = set(lineage)
-    flying = {signature(idea) for idea in history.beside(number) if idea.parent in ground and is_single(idea)}
-    found = [
+    found = (
         *_explore(parent, number, present, knowledge),
-        *_refine(parent, number, lineage, knowledge),
+        *_refine(parent, number, history.lineage(parent), knowledge),
         *_ablate(parent, number, knowledge),
-    ]
-    return tuple(
-        idea
-        for idea in found
-        if signature(idea) not in flying
-        and not tried.is_tried(idea, lineage)
-        and not (idea.removed and tried.is_file(present - {*idea.removed}))
     )
+    return tuple(idea for idea in found if not (idea.removed and history.tried.is_file(present - {*idea.removed})))
+
+
+def untried(ideas: Sequence[Idea], knowledge: Knowledge) -> tuple[Idea, ...]:
+    """Return those of some single moves from one file that were not tried on it or its ancestors, and can run."""
+    if not ideas or ideas[0].parent is None:
+        return ()
+    lineage = knowledge.history.lineage(ideas[0].parent)
+    return tuple(idea for idea in ideas if not knowledge.history.tried.is_tried(idea, lineage))
 
 
 def start_moves(number: int, knowledge: Knowledge) -> tuple[Idea, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graph.roles import RoleError
 from memory.history import changes_of
 from memory.records import Idea
-from team.offline.moves import join, moves, start_moves
+from team.offline.moves import join, start_moves, steps, untried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ class PlaybookScout:
                 )
             ]
         assert plan.parent is not None
-        offered = moves(plan.parent, plan.number, knowledge)
-        found = [idea for idea in offered if idea.mode == plan.mode and idea.axis == plan.axis]
+        offered = steps(plan.parent, plan.number, knowledge)
+        found = [i for i in untried(offered, knowledge) if i.mode == plan.mode and i.axis == plan.axis]
         if plan.changes:
             wanted = set(plan.changes)
             adds = plan.mode != "simplify"

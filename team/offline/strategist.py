@@ -25,7 +25,7 @@ from memory.belief import Belief, Prior
 from memory.history import changes_of
 from memory.records import AXES
 from memory.starts import begins_anew
-from team.offline.moves import join, moves, stand_together, start_moves
+from team.offline.moves import join, stand_together, start_moves, steps, untried
 from team.offline.wishes import Named, narrow, shown, understand
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PRIOR = {2: (0.03, 0.03), 1: (0.006, 0.02), 0: (0.0, 0.015), -1: (-0.01, 0.02)}
 KNOB_SPREAD = 0.015
 JOINED = ("combine", "simplify")
+FURTHER_DRAWS = 16  # where all moves under a draw repeat, more draws join others, and what was tried alone
 LOOKED_AT = 8  # best offers under the draw, no repeats among them, whose crowding is measured
 UNHEARD = 1e3  # a noise under which no trial says anything
 TIME_COST = 0.01  # of the score, for a step that takes twice as long
@@ -148,21 +149,23 @@ class OfflineStrategist:
         drawn = _draw(belief, number, knowledge)
         rng = _rng(number, knowledge, "parents")
         offers: list[tuple[float, Idea]] = []
+        grounds: list[tuple[float, tuple[Idea, ...]]] = []
         wish = _first_wish(knowledge)
         wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
         named = _scored(wanted.trials, knowledge.history)
         for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
             behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
-            singles = moves(parent, number, knowledge)
+            parts = steps(parent, number, knowledge)
+            grounds.append((start, parts))
+            singles = untried(parts, knowledge)
             offers += [(start + _worth(idea, drawn), idea) for idea in singles]
-            joined = (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
-            offers += [(start + _worth(idea, drawn), idea) for idea in joined if idea is not None]
+            offers += self._joined([(start, singles)], drawn, knowledge)
         for idea in start_moves(number, knowledge):
             assert idea.parent is not None
             behind, uncertain = belief.value(idea.parent, champion.number)
             offers.append((behind + uncertain * float(rng.standard_normal()) + _worth(idea, drawn), idea))
-        offers = [offer for offer in offers if offer[1].mode in self.modes]
+        offers = self._allowed(offers)
         history = knowledge.history
         told = ""
         plateau = history.rounds_since_keep >= self.plateau_rounds
@@ -172,10 +175,6 @@ class OfflineStrategist:
             plateau = plateau and len(left) == len(offers)  # a person's choice goes before a forced one
             offers = [offer for offer in offers if id(offer[1]) in wished]
             told += "; "
-        if not offers:
-            raise RoleError(
-                "the playbook has nothing left that was not tried; write further techniques, or set a model"
-            )
         offers.sort(key=lambda offer: -offer[0])
         looked_at, forced = [], ""
         if plateau:
@@ -191,8 +190,14 @@ class OfflineStrategist:
                     f"no keep for {history.rounds_since_keep} rounds, so no more {worn[0][0][0]} on {worn[0][0][1]}; "
                 )
         looked_at = looked_at or _news(offers, knowledge)
+        if not looked_at and wish is None:
+            looked_at = self._further(grounds, number, knowledge)
         if not looked_at:
-            raise RoleError(f"all {len(offers)} moves that are left repeat earlier trials: write further techniques")
+            raise RoleError(
+                f"all {len(offers)} moves that are left repeat other trials: write further techniques"
+                if offers
+                else "the playbook has nothing left that was not tried; write further techniques, or set a model"
+            )
         best = self._least_crowded(looked_at, knowledge)
         mean, spread = _expectation(best, belief)
         return Plan(
@@ -276,6 +281,31 @@ class OfflineStrategist:
                 best.append(number)
         return [champion.number, *best]
 
+    def _joined(
+        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], drawn: dict[str, float], knowledge: Knowledge
+    ) -> list[tuple[float, Idea]]:
+        """Return what can be made of the single moves from each file together, with what it is worth under the draw."""
+        return [
+            (start + _worth(idea, drawn), idea)
+            for start, singles in grounds
+            for idea in (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
+            if idea is not None
+        ]
+
+    def _further(
+        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], number: int, knowledge: Knowledge
+    ) -> list[tuple[float, Idea]]:
+        """Return what can be made together under other draws, where no other move is left; empty where all repeats."""
+        for further in range(FURTHER_DRAWS):
+            drawn = _draw(self._belief(knowledge), number, knowledge, f"further gains {further}")
+            joined = sorted(self._allowed(self._joined(grounds, drawn, knowledge)), key=lambda offer: -offer[0])
+            if found := _news(joined, knowledge):
+                return found
+        return []
+
+    def _allowed(self, offers: Sequence[tuple[float, Idea]]) -> list[tuple[float, Idea]]:
+        return [offer for offer in offers if offer[1].mode in self.modes]
+
     def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
         """Join the best additions under the draw that fit into one file; None where there are not two.
 
@@ -343,9 +373,9 @@ def _rng(number: int, knowledge: Knowledge, what: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
 
 
-def _draw(belief: Belief, number: int, knowledge: Knowledge) -> dict[str, float]:
+def _draw(belief: Belief, number: int, knowledge: Knowledge, what: str = "gains") -> dict[str, float]:
     """Return one draw of all gains; the same round draws the same, wherever it is asked."""
-    return belief.draw(_rng(number, knowledge, "gains"))
+    return belief.draw(_rng(number, knowledge, what))
 
 
 def _worth(idea: Idea, drawn: dict[str, float]) -> float:

@@ -180,7 +180,6 @@ def _never_run(tree: ast.Module) -> list[ast.stmt]:
 
 def _unread_inside(nodes: Sequence[ast.AST], parent: str) -> Iterator[Finding]:
     """Yield new variables and attributes of `self` that are set and never read; notes, for they may draw numbers."""
-    before = _assignments(parent)
     read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     read |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
     read |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
@@ -191,7 +190,7 @@ def _unread_inside(nodes: Sequence[ast.AST], parent: str) -> Iterator[Finding]:
         for target in node.targets:
             match target:
                 case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name) if name not in read:
-                    if not name.startswith("_") and ast.unparse(node) not in before:
+                    if not name.startswith("_") and ast.unparse(node) not in _assignments(parent):
                         yield Finding(node.lineno, "N2", f"{name} is set and never read", blocking=False)
                 case _:
                     pass

@@ -53,3 +53,11 @@ def test_ours_is_ahead_of_greedy_in_the_same_replays(world: World) -> None:
         for name in ("ours", GREEDY)
     )
     assert np.mean(ours) < np.mean(greedy)
+
+
+def test_eight_in_flight_find_nearly_what_one_after_another_does(world: World) -> None:
+    """Each is planned without the results of seven others; no two of them train the same but as a replicate."""
+    side_by_side = [replay(STRATEGIES["ours"](world, seed), world, seed, N_TRIALS // 2, workers=8) for seed in range(8)]
+    greedy = [replay(STRATEGIES[GREEDY](world, seed), world, seed, N_TRIALS // 2) for seed in range(8)]
+    assert sum(step.repeat for steps in side_by_side for step in steps) <= 2
+    assert np.mean([s[-1].champion_mae for s in side_by_side]) < np.mean([s[-1].champion_mae for s in greedy])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -85,23 +87,138 @@ def test_scores_are_read_by_their_distance_from_perfect() -> None:
     assert log_score(trial(1)) is None
 
 
-def test_a_long_history_is_cut_to_what_was_built_on_and_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beliefs, "MAX_FILES", 5)
-    records = [trial(0, 0.5, "kept"), trial(1, 0.4, "kept", parent=0, techniques=("good",))]
-    records += [trial(n, 0.5, parent=1) for n in range(2, 12)]
-    known = believe(*records)
-    assert known.value(1, 0)[0] > 0.1
-    with pytest.raises(KeyError):
-        known.value(2, 0)
-
-
 def test_before_any_trial_the_prior_stands() -> None:
     assert believe().gain(["unseen"]) == pytest.approx((0.01, np.hypot(0.02, beliefs.AXIS_SPREAD)))
 
 
-def test_a_champion_that_nobody_built_on_stays_however_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beliefs, "MAX_FILES", 3)
-    old = [trial(0, 0.5, "kept"), trial(1, 0.4, "kept", parent=0), trial(2, 0.6, parent=0)]
-    known = believe(*old, *(trial(n, 0.5, parent=0) for n in range(3, 9)))
-    assert known.files[:2] == [0, 1] and 2 not in known.files
-    assert known.value(1, 0)[0] > 0
+def in_one_piece(history: History, noise: float) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the textbook's posterior: first trial, value and covariance by file, then mean and covariance of PRIORS.
+
+    Rasmussen and Williams, equations 2.25 and 2.26, with the covariance of all files written out and inverted.
+    """
+    files: dict[str, list[int]] = {}
+    for record in history.trials.values():
+        if record.score is not None:
+            files.setdefault(record.code_sha, []).append(record.number)
+    groups, row = list(files.values()), {n: i for i, group in enumerate(files.values()) for n in group}
+    keys = list(dict.fromkeys((*PRIORS, *(key for group in groups for key in history.changes_in(group[0])))))
+    priors = [PRIORS.get(key, Prior(0.0, 0.05, "-")) for key in keys]
+    axes = np.array([prior.axis for prior in priors])
+    covariance = np.diag([prior.spread**2 for prior in priors])
+    covariance = covariance + beliefs.AXIS_SPREAD**2 * ((axes[:, None] == axes) & (axes != "-"))
+    mean = np.array([prior.mean for prior in priors])
+    design, shared = np.zeros((len(groups), len(keys))), np.zeros((len(groups), len(groups)))
+    for i, group in enumerate(groups):
+        design[i, [keys.index(key) for key in history.changes_in(group[0])]] = 1
+        shared[i, [i, *(row[n] for n in history.lineage(group[0]) if n in row)]] = 1
+    y = np.array([np.mean([log_score(history.trials[n]) for n in group]) for group in groups])  # type: ignore[arg-type]
+    of_files = design @ covariance @ design.T + beliefs.OWN_SPREAD**2 * shared @ shared.T + beliefs.BASE_SPREAD**2
+    inverse = np.linalg.inv(of_files + np.diag([noise**2 / len(group) for group in groups]))
+    expected = y[0] + design @ mean
+    cross = design @ covariance
+    n = len(PRIORS)
+    return (
+        [group[0] for group in groups],
+        expected + of_files @ inverse @ (y - expected),
+        of_files - of_files @ inverse @ of_files,
+        (mean + cross.T @ inverse @ (y - expected))[:n],
+        (covariance - cross.T @ inverse @ cross)[:n, :n],
+    )
+
+
+def random_history(n: int) -> list[TrialRecord]:
+    """Return trials of all kinds: replicates, crashes, removals, unknown changes and knobs, on earlier ones."""
+    rng = np.random.default_rng(5)
+    records = [trial(0, 0.5, "kept")]
+    for number in range(1, n):
+        parent = int(rng.integers(max(0, number - 12), number))
+        kind = rng.integers(8)
+        fields: dict[str, Any] = {"parent": parent}
+        if kind == 0 and records[parent].score is not None:
+            fields |= {"mode": "replicate", "code_sha": records[parent].code_sha}
+        elif kind == 1:
+            fields |= {"removed": (str(rng.choice(list(PRIORS))),)}
+        elif kind == 2:
+            fields |= {"knobs": {"DEPTH": int(rng.integers(3))}}
+        elif kind > 3:  # else an idea that nothing names
+            fields |= {"techniques": tuple(rng.choice(list(PRIORS), rng.integers(1, 3), replace=False).tolist())}
+        records.append(trial(number, None if rng.random() < 0.1 else float(rng.uniform(0.3, 0.6)), **fields))
+    return records
+
+
+def history_of_the_model(n: int) -> History:
+    """Return trials whose scores are what the model says they are, each made on one of the best six so far."""
+    rng, history = np.random.default_rng(3), History([trial(0, 0.5, "kept")])
+    gains, own, seen = dict.fromkeys(PRIORS, 0.0), [0.0], [0.0]
+    gains |= {"good": 0.05, "bad": -0.05}
+    for number in range(1, n):
+        parent = int(rng.choice(np.argsort(seen)[-6:]))
+        some = {str(name) for name in rng.choice(list(PRIORS), rng.integers(1, 3), replace=False)}
+        held = some & {*history.changes_in(parent)}
+        fields: dict[str, Any] = {"techniques": tuple(some - held), "removed": tuple(held), "parent": parent}
+        own.append(float(rng.normal(0, beliefs.OWN_SPREAD)))
+        changes = history.changes_after(trial(number, **fields).idea)
+        worth = sum(gains.get(key, 0.0) for key in changes) + sum(own[n] for n in [*history.lineage(parent), number])
+        seen.append(worth + float(rng.normal(0, 0.03)))
+        history.add(trial(number, float(0.5 * np.exp(-seen[-1])), **fields))
+    return history
+
+
+def test_what_is_summed_up_trial_by_trial_is_the_posterior_in_one_piece() -> None:
+    """Trials come one by one, under a noise that changes; files are shared one by one as others build on them."""
+    history = History()
+    known = Belief(history, list(PRIORS), lambda key: PRIORS.get(key, Prior(0.0, 0.05, "-")), 0.5)
+    for record in random_history(120):
+        history.add(record)
+        noise = 0.01 + 0.02 / (1 + record.number)
+        known.update(noise)
+    files, value, covariance, mean, of_changes = in_one_piece(history, noise)
+    for key, expected, variance in zip(PRIORS, mean, np.diag(of_changes), strict=True):
+        assert known.gain([key]) == pytest.approx((expected, np.sqrt(variance)), abs=1e-9)
+    rng = np.random.default_rng(1)
+    drawn = mean + np.linalg.cholesky(of_changes + 1e-9 * np.eye(len(mean))) @ rng.standard_normal(len(mean))
+    assert list(known.draw(np.random.default_rng(1)).values()) == pytest.approx(drawn.tolist(), abs=1e-9)
+    other = len(files) // 2
+    rivals = {number: (behind, uncertain) for behind, uncertain, number in known.rivals(files[other])}
+    assert set(rivals) == {*files} - {files[other]}
+    for at, number in enumerate(files):
+        variance = covariance[at, at] + covariance[other, other] - 2 * covariance[at, other]
+        told = (value[at] - value[other], np.sqrt(max(variance, 0.0)))
+        assert known.value(number, files[other]) == pytest.approx(told, abs=1e-7)
+        assert rivals.get(number, told) == pytest.approx(told, abs=1e-7)
+
+
+def test_a_belief_is_the_same_whether_it_reads_a_history_or_grew_with_it() -> None:
+    history = History()
+    grown = Belief(history, list(PRIORS), lambda key: PRIORS.get(key, Prior(0.0, 0.05, "-")), 0.02)
+    for record in random_history(60):
+        history.add(record)
+        grown.update(0.02)
+    read = Belief(history, list(PRIORS), lambda key: PRIORS.get(key, Prior(0.0, 0.05, "-")), 0.02)
+    assert read.draw(np.random.default_rng(0)) == grown.draw(np.random.default_rng(0))
+
+
+def test_of_a_long_history_what_is_old_is_taken_as_certain_and_the_best_files_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beliefs, "MAX_SHARED", 16)
+    monkeypatch.setattr(beliefs, "MAX_RIVALS", 40)
+    history = history_of_the_model(300)
+    known = Belief(history, list(PRIORS), lambda key: PRIORS.get(key, Prior(0.0, 0.05, "-")), 0.03)
+    files, value, _, mean, of_changes = in_one_piece(history, 0.03)
+    for key, expected, variance in zip(PRIORS, mean, np.diag(of_changes), strict=True):
+        told, uncertain = known.gain([key])
+        assert told == pytest.approx(expected, abs=np.sqrt(variance))
+        assert 0.4 * np.sqrt(variance) < uncertain < 1.01 * np.sqrt(variance)
+    rivals = known.rivals(0)
+    assert 20 <= len(rivals) <= 40
+    best = max(rivals)[2]
+    assert value[files.index(best)] >= np.sort(value)[-5]
+    behind, uncertain = known.value(files[3], best)
+    assert behind == pytest.approx(value[3] - value[files.index(best)], abs=3 * uncertain), "an old file is told of too"
+
+
+def test_a_trial_without_a_score_has_no_value() -> None:
+    known = believe(trial(0, 0.5, "kept"), trial(1, None, "crashed", parent=0))
+    with pytest.raises(KeyError, match="trial 1 has no score"):
+        known.value(1, 0)

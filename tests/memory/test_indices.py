@@ -103,7 +103,7 @@ def test_the_behaviour_index_gives_the_plain_definition(n_earlier: int) -> None:
 
 
 def test_the_behaviour_index_forgets_the_oldest_where_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(behaviour_index, "MAX_BYTES", 4 * 2 * 200)
+    monkeypatch.setattr(behaviour_index, "MAX_BYTES", 4 * 4 * 200)
     rng = np.random.default_rng(5)
     trials = {n: rng.standard_normal(200).astype(np.float32) for n in range(10)}
     index = BehaviourIndex(trials.items())

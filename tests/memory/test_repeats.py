@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memory.changes import read_changes
+from memory.crowding import diff_fingerprint
 from memory.history import History
 from memory.records import Idea
 from memory.repeats import Answer, Attempt, Attempts, Repeats, answer_of, constants_set
@@ -176,3 +177,61 @@ def test_replicates_rejections_and_later_decisions() -> None:
     records.add(decision(1, "discarded", gain=-0.02).model_copy(update={"z": -2.0}))
     found = known.find(later)
     assert found is not None and found.of == 1, "after the replicate it has lost"
+
+
+def test_what_a_trial_in_flight_tries_is_a_repeat_until_it_has_an_answer() -> None:
+    records = history()
+    known = Repeats(records)
+    film = idea(number=1, techniques=("film",), title="FiLM")
+    records.in_flight |= {1: film, 2: None}
+    same = idea(number=2, techniques=("film",), title="modulated features")
+    found = known.find(same)
+    assert found is not None and (found.kind, found.of) == ("same", 1)
+    assert found.reason == "trial 1 is trying it now"
+    assert known.find(film) is None, "it is itself"
+    assert known.find(same.model_copy(update={"mode": "replicate"})) is None
+    assert known.find(idea(number=2, techniques=("film", "swiglu"))) is None, "more than that is another idea"
+    assert known.find(idea(number=2, title="FiLM")) is not None, "in words too"
+    records.in_flight[2] = later = idea(number=2, techniques=("swiglu",))
+    assert known.find(idea(number=3, techniques=("swiglu",))) is not None
+    del records.in_flight[2]  # abandoned
+    assert known.find(idea(number=3, techniques=("swiglu",))) is None
+    records.add(tried(1, -3.0, techniques=("film",), title="FiLM"))
+    found = known.find(same)
+    assert found is not None and found.reason == "trial 1 made the same change and lost"
+    records.in_flight[2] = later.model_copy(update={"techniques": ("graphnorm",)})
+    assert known.find(idea(number=3, techniques=("graphnorm",))) is not None
+    records.in_flight[2] = later
+    assert known.find(idea(number=3, techniques=("graphnorm",))) is None, "its idea was chosen anew"
+    records.add(trial(2, 0.4, "kept", parent=0, status="finished", z=3.0, techniques=("swiglu",)))
+    assert known.find(idea(number=3, techniques=("swiglu",), parent=1)) is None, "it was kept; elsewhere it is news"
+
+
+def test_of_two_in_flight_that_wrote_the_same_code_the_later_repeats_the_earlier() -> None:
+    diff = diff_to(SEED.replace("x = 1", "x = f(1)"))
+    records = history()
+    written = {1: diff, 2: diff_to(SEED.replace("x = 1", "x = f(1)  # the same"))}
+    records.in_flight |= {n: idea(number=n, title=title) for n, title in ((1, "first words"), (2, "other words"))}
+    known = Repeats(records, (), {number: diff_fingerprint(change) for number, change in written.items()})
+    first, second = (records.in_flight[n] for n in (1, 2))
+    assert first is not None and second is not None
+    assert known.find(first, written[1]) is None
+    found = known.find(second, written[2])
+    assert found is not None and found.of == 1
+
+
+def test_a_loss_is_found_among_many_attempts_of_one_knob_and_a_crash_is_none() -> None:
+    turned = [
+        tried(n, z, mode="refine", techniques=("width",), knobs={"WIDTH": width})
+        for n, z, width in ((1, -3.0, 32), (2, None, 48), (3, -1.5, 96), (4, None, 96), (5, 0.2, 128))
+    ]
+    known = Repeats(history(*turned), knobs=["width"])
+
+    def width(value: int, **fields: Any) -> tuple[str, int] | None:
+        found = known.find(idea(mode="refine", techniques=("width",), knobs={"WIDTH": value}, **fields))
+        return None if found is None else (found.kind, found.of)
+
+    assert width(96) == ("same", 3)
+    assert width(48) is None, "it crashed once"
+    assert width(128) == ("same", 5), "too close to call on this base"
+    assert width(64) is None, "96 lost, but not clearly: no bracket"

@@ -241,7 +241,8 @@ def test_a_change_that_lost_is_refused_before_it_is_coded_on_whatever_base(knowl
     news = repeat.model_copy(update={"title": "GroupNorm of the summed messages"})
 
     def chosen(*proposals: Idea) -> dict[str, Any]:
-        return choose({"plan": plan, "proposals": proposals, "failure": None}, Runtime(context=context))
+        with context.flight.floor():
+            return choose({"plan": plan, "proposals": proposals, "failure": None}, Runtime(context=context))
 
     assert chosen(repeat, news)["idea"] == news
     refused = chosen(repeat, repeat)
@@ -336,3 +337,68 @@ def test_a_trial_that_began_anew_is_built_on_like_any_other(knowledge: Callable[
         assert idea.removed != ("cogn",) and not any(held.techniques[name].start for name in idea.techniques)
         PlaybookCoder().edit(idea, held, "")  # raises where an edit does not fit
     assert len({idea.techniques for idea in offered}) >= 30
+
+
+def test_eight_workers_try_eight_ideas_and_replicate_once(knowledge: Callable[..., Knowledge]) -> None:
+    """Nothing is recorded meanwhile: what is in flight alone keeps them apart."""
+    held, strategist, scout = knowledge(BASELINE), OfflineStrategist(), PlaybookScout()
+    chosen: list[Idea] = []
+    for number in range(1, 9):
+        held.history.in_flight[number] = None
+        plan = strategist.plan(number, held)
+        news = [idea for idea in scout.propose(plan, held) if held.repeat(idea) is None]
+        idea = news[strategist.choose(plan, [(idea, Crowding()) for idea in news], held)]
+        held.begin(idea)
+        chosen.append(idea)
+    assert [idea.mode for idea in chosen].count("replicate") == 1, "the noise between seeds, once"
+    assert len({(idea.techniques, repr(idea.knobs), idea.removed) for idea in chosen}) == 8
+
+
+def test_a_near_miss_is_waited_for_while_its_replicate_is_in_flight(knowledge: Callable[..., Knowledge]) -> None:
+    near = [record(n, 0.48, "near-miss", 0.012, techniques=("film",)) for n in (2, 3)]
+    held, strategist = knowledge(BASELINE, AGAIN, *near), OfflineStrategist()
+    (again,) = PlaybookScout().propose(strategist.plan(4, held), held)
+    assert again.parent == 2
+    held.begin(again)
+    second = strategist.plan(5, held)
+    assert (second.mode, second.parent) == ("replicate", 3), "another near miss has its own"
+    held.begin(again.model_copy(update={"number": 5, "parent": 3, "also_from": (3,)}))
+    assert strategist.plan(6, held).mode != "replicate", "other slots go on searching"
+    held.abandon(4)
+    assert strategist.plan(6, held).parent == 2, "it came to no record"
+
+
+def test_a_lucky_champion_is_trained_again_by_one_of_many(knowledge: Callable[..., Knowledge]) -> None:
+    kept = record(2, 0.4, "kept", 0.1, techniques=("clamp-zero",), title="clamp")
+    losers = [
+        record(n, 0.6, "discarded", -0.2, parent=2, techniques=(name,), title=name)
+        for n, name in enumerate(("film", "swiglu", "huber"), start=3)
+    ]
+    held, strategist = knowledge(BASELINE, AGAIN, kept, *losers), OfflineStrategist()
+    plan = strategist.plan(6, held)
+    assert (plan.mode, plan.parent) == ("replicate", 2)
+    held.begin(PlaybookScout().propose(plan, held)[0])
+    assert strategist.plan(7, held).mode != "replicate"
+
+
+def test_a_start_in_flight_is_not_begun_twice(knowledge: Callable[..., Knowledge]) -> None:
+    held = with_starts(knowledge(BASELINE, AGAIN, *lost(OfflineStrategist().plateau_rounds)))
+    first, *_ = start_moves(30, held)
+    held.begin(first)
+    assert first.techniques[0] not in {idea.techniques[0] for idea in start_moves(31, held)}
+    assert first.techniques[0] in {idea.techniques[0] for idea in start_moves(30, held)}, "it is its own"
+    assert "anew" not in OfflineStrategist().plan(31, held).why
+
+
+def test_where_every_single_move_is_in_flight_others_are_joined(knowledge: Callable[..., Knowledge]) -> None:
+    held, strategist = knowledge(BASELINE, AGAIN), OfflineStrategist(other_parents=0)
+    for number, idea in enumerate(moves(0, 2, held), start=2):
+        held.begin(idea.model_copy(update={"number": number}))
+    seen = set()
+    for _ in range(6):
+        number = held.history.next_number
+        (idea,) = PlaybookScout().propose(strategist.plan(number, held), held)
+        assert len(idea.techniques) > 1 and held.repeat(idea) is None
+        seen.add(frozenset(idea.techniques) | {repr(idea.knobs)})
+        held.begin(idea)
+    assert len(seen) == 6
