@@ -20,7 +20,16 @@ MARGIN_SECONDS = 600.0  # to start Python on a cold node, to read the bundle, an
 SPARE_MEMORY_GIB = 2.0  # for the processes that hold the trial, and for a step between two looks at what it uses
 # Values that a trial's own environment takes over (`evaluation_locked.warden`), and what Slurm says of the job's GPUs.
 PASSED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME")
-KEPT = (*PASSED, "HOME", "USER", "TMPDIR", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SUBMITIT_EXECUTOR")
+KEPT = (
+    *PASSED,
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "SLURMD_NODENAME",
+    "SUBMITIT_EXECUTOR",
+)
 OURS = (
     "export",
     "export-file",

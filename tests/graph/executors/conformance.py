@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -61,8 +62,9 @@ def processes_of(mark: str) -> list[int]:
 
 
 def trial_processes() -> list[int]:
-    """Return the living processes of trials, wardens among them."""
-    return processes_of("evaluation_locked.warden") + processes_of("scratch-")
+    """Return the living processes of trials of this environment, wardens among them; a host may have other trials."""
+    ours = processes_of(sys.executable)
+    return [pid for pid in processes_of("evaluation_locked.warden") + processes_of("scratch-") if pid in ours]
 
 
 @pytest.fixture(scope="session")

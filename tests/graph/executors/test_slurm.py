@@ -151,7 +151,7 @@ def test_a_job_that_is_requeued_begins_its_trial_again_and_counts_once(
     slurm.ask("scontrol", "update", f"jobid={job}", "StartTime=now")
     outcome = trial.outcome.result(90)
     assert outcome.status == "finished"
-    assert "begun again 1 time by Slurm" in outcome.message
+    assert "begun again 1 time by Slurm, on localhost" in outcome.message
     assert trial.phases.count("training") == 2
     assert len(slurm.jobs("COMPLETED")) >= 1
     assert_nothing_is_left(trial)
@@ -168,7 +168,7 @@ def test_a_trial_that_is_preempted_waits_its_turn_and_begins_again(
     slurm.ask("scontrol", "update", f"jobid={job}", "StartTime=now")
     outcome = trial.outcome.result(90)
     assert outcome.status == "finished"
-    assert "begun again 1 time by Slurm" in outcome.message
+    assert "begun again 1 time by Slurm, on localhost" in outcome.message
     assert_nothing_is_left(trial)
 
 
