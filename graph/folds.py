@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation_locked.scorer import ScoringError
+from graph.devices import visible_devices
 from graph.evaluation import evaluate
-from graph.executors.local import visible_devices
 from graph.run_folder import RunError
 from memory.run_lock import RunLock, RunLockedError
 

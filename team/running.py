@@ -22,7 +22,7 @@ from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.sources import load_source
 from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
-from graph.executors.local import visible_devices
+from graph.devices import visible_devices
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
@@ -218,7 +218,7 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
             report = stack.enter_context(ReportWriter(folder, display.say))
-            executor = stack.enter_context(open_executor(config.executor, config.workers))
+            executor = stack.enter_context(open_executor(config.executor, config.workers, config.n_threads))
             flight = Flight()
             team = with_own_ideas(open_team(settings, folder, config, display.say, cancel, flight.aside))
             listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))

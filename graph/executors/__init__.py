@@ -36,8 +36,13 @@ class Executor(Protocol):
 
 
 @contextlib.contextmanager
-def open_executor(settings: ExecutorSettings, workers: int) -> Iterator[Executor]:
-    """Open the executor that the settings name, for so many trials at once.
+def open_executor(settings: ExecutorSettings, workers: int, n_threads: int) -> Iterator[Executor]:
+    """Open the executor that the settings name.
+
+    Args:
+        settings: Which one.
+        workers: Trials at once.
+        n_threads: CPU threads of a trial.
 
     Raises:
         RunError: It cannot be used here; the message says why.
@@ -45,7 +50,7 @@ def open_executor(settings: ExecutorSettings, workers: int) -> Iterator[Executor
     if settings.kind == "ray":
         from graph.executors.ray import RayExecutor
 
-        with RayExecutor(settings.ray, workers) as executor:
+        with RayExecutor(settings.ray, workers, n_threads) as executor:
             yield executor
     elif settings.kind == "slurm":
         from graph.executors.slurm import SlurmExecutor

@@ -1,14 +1,15 @@
-"""Trials on this machine: each with a GPU of its own where there are GPUs, else with its share of the CPU threads."""
+"""Trials on this machine: as many at once as there are workers, each with a GPU of its own where there are several.
+
+How many CPU threads a trial has is settled in its order; nothing is shared out here but GPUs.
+"""
 
 from __future__ import annotations
 
-import os
 import queue
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation_locked.trial import run_trial
+from evaluation_locked.trial import TrialCancelled, run_trial
+from graph.devices import visible_devices
 from graph.errors import RunError
 
 if TYPE_CHECKING:
@@ -17,46 +18,43 @@ if TYPE_CHECKING:
 
     from evaluation_locked.trial import Phase, TrialOrder, TrialOutcome
 
-DEVICES = Path("/dev")
-
-
-def visible_devices() -> list[str]:
-    """Return the GPUs that trainings may be given, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    return sorted(
-        (path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)),
-        key=int,
-    )
+POLL_SECONDS = 0.2  # how long a stop may go unheard by a trial that waits for its turn
 
 
 class LocalExecutor:
     """Runs trials on this machine.
 
     Args:
-        workers: How many at once.
+        workers: Trials at once; a trial beyond that waits. One worker's trial sees all GPUs, one of several its own.
 
     Raises:
-        RunError: There are GPUs, and fewer than that: two trials on one would take each other's budget.
+        RunError: There are GPUs, and fewer than workers.
     """
 
     def __init__(self, workers: int = 1) -> None:
-        devices = visible_devices()
+        devices = visible_devices() if workers > 1 else []
         if devices and workers > len(devices):
             raise RunError(
-                f"{workers} workers, and this machine shows {len(devices)} GPU{'s' if len(devices) > 1 else ''} "
-                f"({', '.join(devices)}): two trials on one GPU would share its budget; use --workers {len(devices)}"
+                f"{workers} workers and {len(devices)} GPUs (CUDA_VISIBLE_DEVICES {','.join(devices)}), and each trial "
+                f"has a GPU of its own: ask for {len(devices)} workers at most, or show the run more GPUs"
             )
         self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for at in range(workers):
-            self._free.put(devices[at] if workers > 1 and devices else None)
+            self._free.put(devices[at] if devices else None)
 
     def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end; see `graph.executors.Executor`."""
-        device = self._free.get()
+        """Run one trial to its end, as soon as a worker is free; see `Executor`."""
+        device = self._take(cancel)
         try:
             placed = order if device is None else order.model_copy(update={"device": device})
             return run_trial(placed, on_phase, cancel)
         finally:
             self._free.put(device)
+
+    def _take(self, cancel: threading.Event) -> str | None:
+        while not cancel.is_set():
+            try:
+                return self._free.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+        raise TrialCancelled

@@ -1,205 +1,230 @@
-"""Trials on a Ray cluster, one that runs or one of this machine: an actor for each trial, which holds it on its node.
+"""Trials on a Ray cluster: one that is there, or one of this host that begins and ends with the run.
 
-The rows travel once to each node (`graph.executors.bundle`). A trial that is cancelled is ended by its node's warden
-first, and the actor is killed after that; where the actor is killed or its node dies, the warden loses its lifeline and
-ends the trial itself. Whatever happens to node or actor is the outcome `lost`.
+Ray is spoken to by a process of its own (`graph.executors.ray_driver`): the run's process imports nothing of it, keeps
+its signals and its terminal, and outlives a cluster that is gone. A driver that died took its trials with it: they are
+lost, and the next trial starts another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import itertools
 import os
-import re
+import queue
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import Connection
+from typing import IO, TYPE_CHECKING
 
 from evaluation_locked.trial import TrialCancelled, TrialOutcome
 from graph.errors import RunError
-from graph.executors.bundle import pack
-from graph.executors.far import Errand, bring_home, hold, judge_code
+from graph.executors.far import FarResult, bring_home
+from graph.executors.ray_words import Opening, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
+    from types import TracebackType
     from typing import Self
 
     from evaluation_locked.trial import Phase, TrialOrder
-    from graph.executors.far import Result
     from graph.executors.settings import RaySettings
 
-POLL_SECONDS = 0.2
-END_SECONDS = 15.0  # for a cancelled trial to be ended by its warden, before its actor is killed
-SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-
-
-class Holder:
-    """Lives on the node of one trial, as a Ray actor: one thread holds the trial, the other answers who asks."""
-
-    def __init__(self) -> None:
-        self._phases: list[Phase] = []
-        self._cancel = threading.Event()
-
-    def hold(self, errand: Errand, rows: list[Any]) -> Result:
-        """Run the trial; `rows` holds a reference to its rows, which are fetched where they do not lie here."""
-
-        def fetch() -> Mapping[str, bytes]:
-            import ray
-
-            files: dict[str, bytes] = ray.get(rows[0])
-            return files
-
-        return hold(errand, fetch, self._phases.append, self._cancel)
-
-    def phases(self, n_known: int) -> list[Phase]:
-        """Return the phases that the trial entered beyond those that are known."""
-        return self._phases[n_known:]
-
-    def cancel(self) -> None:
-        """Have the trial ended."""
-        self._cancel.set()
+POLL_SECONDS = 0.1  # how long a stop may go unheard
+START_SECONDS = 180.0  # for a cluster to start on a busy host, or a far one to answer
+LEAVE_SECONDS = 20.0  # for a driver to leave once its line is closed; then it is killed
+LOG_TAIL_BYTES = 2_000
+PASSED = (
+    "PATH LANG LC_ALL LD_LIBRARY_PATH HOME USER LOGNAME TMPDIR CUDA_VISIBLE_DEVICES CUDA_HOME ROCR_VISIBLE_DEVICES"
+).split()
+OURS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # a trial has a cap of its own; Ray would kill the worker that holds it
+}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray has for a host alone, by the systems where it must
 
 
 class RayExecutor:
-    """Runs trials on a Ray cluster; a context, which lets go of the cluster, or ends its own, when it is left.
+    """Runs each trial as a task of a Ray cluster; trials beyond what the cluster holds wait in its queue.
 
     Args:
-        settings: Which cluster, and what a trial takes of it.
-        workers: Trials at once; a cluster of this machine is made for so many.
+        settings: Which cluster, and what a trial is given of it.
+        workers: Trials at once.
+        n_threads: CPU threads of a trial.
 
     Attributes:
-        n_fetched: How often a node fetched the rows.
-
-    Raises:
-        RunError: Ray is not installed, the cluster is not there, or it has no GPU for a trial that wants one.
+        sent: How often a node was sent a bundle.
     """
 
-    def __init__(self, settings: RaySettings, workers: int = 1) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise RunError(
-                f"trials on Ray want a package that is missing ({error}): pip install 'crystal-research-team[ray]'"
-            ) from error
-        self._ray: Any = ray
-        self._settings = settings
-        self._workers = workers
-        self._rows: dict[Path, tuple[str, list[Any]]] = {}  # locked folder -> bundle's name, reference to its files
-        self._threads = threading.Lock()
-        self._code = judge_code()
-        self.n_fetched = 0
+    def __init__(self, settings: RaySettings, workers: int, n_threads: int) -> None:
+        self._opening = Opening(settings, workers, n_threads)
+        self._environment = _environment(bool(settings.address))
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._link: _Link | None = None
+        self.sent = 0
 
     def __enter__(self) -> Self:
-        address = self._settings.address
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-        if address:
-            options |= {"address": address}
-        else:  # reached from this machine alone
-            options |= {
-                "address": "local",
-                "include_dashboard": False,
-                "_node_ip_address": "127.0.0.1",
-                "num_cpus": self._local_cpus(),
-            }
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            with _without_secrets():
-                self._ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise RunError(f"no Ray cluster at {address or 'this machine'}: {first}") from error
-        wanted, found = self._gpus(), self._ray.cluster_resources().get("GPU", 0.0)
-        if wanted > found:
-            self._ray.shutdown()
-            raise RunError(f"a trial wants {wanted:g} GPUs, and the Ray cluster has {found:g}: see [executor.ray] gpus")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ray.shutdown()
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end; see `graph.executors.Executor`."""
-        if order.kept is not None:
-            raise RunError("a stored training is used on this machine, not on Ray")
-        from ray.exceptions import RayError
-
-        sha, rows = self._bundle(order.locked)
-        errand = Errand(order, order.train_py.read_text(encoding="utf-8"), sha, self._code)
-        order.folder.mkdir(parents=True, exist_ok=True)
-        cpus = order.n_threads if self._settings.cpus is None else self._settings.cpus
-        actor = (
-            self._ray.remote(Holder)
-            .options(num_cpus=cpus, num_gpus=self._gpus(), max_concurrency=2, max_restarts=0)
-            .remote()
-        )
-        try:
-            result = self._attend(actor, actor.hold.remote(errand, rows), on_phase, cancel)
-        except RayError as error:
-            if cancel.is_set():
-                raise TrialCancelled from error
-            first = str(error).strip().splitlines()[0]
-            return TrialOutcome(status="lost", message=f"Ray lost the trial ({type(error).__name__}: {first})")
-        finally:
-            with contextlib.suppress(RayError):
-                self._ray.kill(actor)
-        self.n_fetched += result.fetched
-        return bring_home(result, order.folder)
-
-    def _attend(self, actor: Any, done: Any, on_phase: Callable[[Phase], None], cancel: threading.Event) -> Result:
-        """Wait for the end of a trial, and hand on its phases.
+        """Start the driver, and with it a cluster where none is named.
 
         Raises:
-            TrialCancelled: `cancel` was set, and the trial's processes are gone, or its actor is killed.
-            RayError: The actor or its node died.
+            RunError: Ray is not installed, there is no such cluster, or no node of it can take a trial.
         """
-        n_known, asked, until = 0, None, float("inf")
+        self._linked()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the driver, what it runs, and the cluster that it started."""
+        with self._lock:
+            if self._link is not None:
+                self._link.close()
+            self._link = None
+
+    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
+        """Run one trial to its end; see `Executor`."""
+        if cancel.is_set():
+            raise TrialCancelled
+        number, asked = next(self._numbers), False
+        link = self._linked()
+        words = link.begin(number, order)
         while True:
-            finished, _ = self._ray.wait([done], timeout=POLL_SECONDS)
-            if asked is None:
-                asked = actor.phases.remote(n_known)
-            if self._ray.wait([asked], timeout=0)[0]:
-                phases, asked = self._ray.get(asked), None
-                n_known += len(phases)
-                for phase in phases:
-                    on_phase(phase)
-            if finished:
-                if asked is not None:
-                    for phase in self._ray.get(asked):
-                        on_phase(phase)
-                result: Result = self._ray.get(done)
-                return result
-            if cancel.is_set() and until == float("inf"):
-                actor.cancel.remote()
-                until = time.monotonic() + END_SECONDS
-            if time.monotonic() > until:
-                raise TrialCancelled
+            if cancel.is_set() and not asked:
+                asked = True
+                link.say(Word("cancel", number))
+            try:
+                word = words.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if word.kind == "phase":
+                on_phase(word.about)
+            elif word.kind == "no":
+                raise RunError(word.about)
+            elif word.kind == "gone":
+                if asked:
+                    raise TrialCancelled
+                return TrialOutcome(status="lost", message=word.about)
+            else:
+                result: FarResult = word.about
+                self.sent += result.fetched
+                return bring_home(result, order)
 
-    def _bundle(self, locked: Path) -> tuple[str, list[Any]]:
-        """Return name and reference of a locked folder's rows, which Ray is given once; in a list it is not fetched."""
-        with self._threads:
-            if locked not in self._rows:
-                bundle = pack(locked)
-                self._rows[locked] = bundle.sha, [self._ray.put(dict(bundle.files))]
-            return self._rows[locked]
-
-    def _gpus(self) -> float:
-        if self._settings.gpus is not None:
-            return self._settings.gpus
-        return 1.0 if self._ray.cluster_resources().get("GPU", 0.0) else 0.0
-
-    def _local_cpus(self) -> int:
-        """Return for how many cores a cluster of this machine answers: for every trial at once, whatever it takes."""
-        each = self._settings.cpus or 1.0
-        return max(len(os.sched_getaffinity(0)), round(each * self._workers + 0.5))
+    def _linked(self) -> _Link:
+        """Return the link to the driver; a dead one is replaced."""
+        with self._lock:
+            if self._link is not None and not self._link.alive:
+                self._link.close()
+                self._link = None
+            if self._link is None:
+                self._link = _Link(self._opening, self._environment)
+            return self._link
 
 
-@contextlib.contextmanager
-def _without_secrets() -> Iterator[None]:
-    """Keep keys out of the environment while the cluster's processes start, which would hand them on."""
-    held = {name: os.environ.pop(name) for name in list(os.environ) if SECRET.search(name)}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
+class _Link:
+    """A driver process, and the words that go to it and come from it.
+
+    Raises:
+        RunError: It cannot serve.
+    """
+
+    def __init__(self, opening: Opening, environment: dict[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the link
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "graph.executors.ray_driver", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C in the terminal is for the run, which then closes the line
+        )
+        theirs.close()
+        self._line = Connection(ours.detach())
+        self._sending = threading.Lock()
+        self._words: dict[int, queue.SimpleQueue[Word]] = {}
+        self._known = threading.Lock()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self.alive = True
+        try:
+            self._line.send(opening)
+            first = self._line.recv() if self._line.poll(START_SECONDS) else Word("refused", about=self._silence())
+        except (EOFError, OSError):
+            first = Word("refused", about=f"Ray could not be started: {self._last_words()}")
+        if first.kind == "refused":
+            self._process.terminate()  # it runs nothing; a cluster that it had begun to start ends with it
+            self.close()
+            raise RunError(first.about)
+        self._reader.start()
+
+    def begin(self, number: int, order: TrialOrder) -> queue.SimpleQueue[Word]:
+        """Have the driver run a trial, and return what it will say of it."""
+        words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        with self._known:
+            self._words[number] = words
+            alive = self.alive
+        if not alive:
+            words.put(Word("gone", number, self._death()))
+        self.say(Word("run", number, order))
+        return words
+
+    def say(self, word: Word) -> None:
+        """Tell the driver something; one that is gone hears nothing, which its reader tells everybody."""
+        with self._sending, contextlib.suppress(OSError):
+            self._line.send(word)
+
+    def close(self) -> None:
+        """End the driver; nothing of it is left when this returns."""
+        self.alive = False
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._line.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)  # which the reading thread hears too
+        try:
+            self._process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()  # its keeper then ends all of it
+            self._process.wait()
+        if self._reader.is_alive():
+            self._reader.join()
+        self._line.close()
+        self._log.close()
+
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                word: Word = self._line.recv()
+                with self._known:
+                    done = word.kind in ("result", "no")
+                    words = self._words.pop(word.trial) if done else self._words[word.trial]
+                words.put(word)
+        with self._known:
+            self.alive = False
+            left, self._words = self._words, {}
+        for number, words in left.items():
+            words.put(Word("gone", number, self._death()))
+
+    def _death(self) -> str:
+        return f"the process that speaks to Ray ended: {self._last_words()}"
+
+    def _silence(self) -> str:
+        return f"Ray did not answer for {START_SECONDS:g} s: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        """Return the last line that Ray printed."""
+        with contextlib.suppress(OSError, ValueError):
+            size = os.fstat(self._log.fileno()).st_size
+            tail = os.pread(self._log.fileno(), LOG_TAIL_BYTES, max(0, size - LOG_TAIL_BYTES))
+            if lines := [line for line in tail.decode(errors="replace").splitlines() if line.strip()]:
+                return lines[-1][:300]
+        return "it said nothing"
+
+
+def _environment(existing: bool) -> dict[str, str]:
+    """Return a driver's environment; Ray's own variables, which may hold a token, go to a cluster that is named."""
+    passed = {name: value for name, value in os.environ.items() if existing and name.startswith("RAY_")}
+    own = {} if existing else LOOPBACK | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return passed | {name: os.environ[name] for name in PASSED if name in os.environ} | OURS | own

@@ -16,14 +16,15 @@ class RaySettings(Strict):
     """`[executor.ray]`.
 
     Attributes:
-        address: Of a cluster that runs, such as `auto` or `ray://head:10001`; a cluster of this machine where empty.
-        gpus: GPUs of a trial; 1 where None and the cluster has any.
-        cpus: CPU cores of a trial; its threads where None.
+        address: `auto` for the cluster that this host belongs to, or `host:port` of one; where empty, a cluster of this
+            host alone is started, and ended with the run.
+        gpus_per_trial: GPUs of a trial, which may be a share of one; 1 where None and the cluster has any.
+        cpus_per_trial: CPU cores that are set aside for a trial; its threads where None.
     """
 
     address: str = ""
-    gpus: float | None = Field(None, ge=0)
-    cpus: float | None = Field(None, ge=0)
+    gpus_per_trial: float | None = Field(None, ge=0)
+    cpus_per_trial: float | None = Field(None, gt=0)
 
 
 class ExecutorSettings(Strict):

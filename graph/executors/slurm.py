@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.trial import TrialCancelled, TrialOutcome
 from graph.errors import RunError
-from graph.executors.bundle import link
-from graph.executors.far import Errand, bring_home, judge_code
+from graph.executors.bundle import read_bundle
+from graph.executors.far import bring_home, pack_order
 from graph.executors.slurm_jobs import JobState, SlurmQueue, SlurmSilentError, end_jobs, list_jobs
-from graph.executors.slurm_node import ROWS, Word, hold_trial, read_words, rows_of
+from graph.executors.slurm_node import Word, hold, put_rows, read_words
 from graph.executors.slurm_settings import SlurmSettings
 from graph.executors.slurm_submission import (
     NAME_PREFIX,
@@ -77,7 +77,7 @@ class SlurmExecutor:
 
     def __init__(self, settings: SlurmSettings | None = None):
         self.settings = settings or SlurmSettings()
-        self._code = judge_code()
+        self._bundles: dict[Path, str] = {}  # by locked folder, which does not change while a run is at work
         self._queue = SlurmQueue()
         self._unended: dict[str, Path] = {}  # jobs of which the controller did not hear that they are wanted no more
 
@@ -88,8 +88,6 @@ class SlurmExecutor:
             TrialCancelled: `cancel` was set; the job is over.
             RunError: Slurm refuses such a job, its node can hold no trial, or submitit is not installed.
         """
-        if order.kept is not None:
-            raise RunError("a stored training is used on this machine, not on Slurm")
         self._end_unended()
         folder = make_job_folder(order.folder)
         name, patience_seconds = job_name(folder), 0.0
@@ -111,14 +109,16 @@ class SlurmExecutor:
             RunError: Slurm refuses such a job.
             TrialCancelled: `cancel` was set.
         """
-        errand = Errand(order, order.train_py.read_text(encoding="utf-8"), ROWS, self._code)
-        link(order.locked, rows_of(folder))
+        if order.locked not in self._bundles:
+            self._bundles[order.locked] = read_bundle(order.locked).sha
+        far = pack_order(order, self._bundles[order.locked])
+        put_rows(order.locked, folder)
         until, parameters, again = time.monotonic() + PATIENCE_SECONDS, self.settings.parameters(order, name), False
         while True:
             try:
                 if again:
                     end_jobs([name])  # the last one may have been taken although no answer came
-                return submit(folder, parameters, hold_trial, folder, errand)
+                return submit(folder, parameters, hold, folder, far)
             except SlurmSilentError:
                 if time.monotonic() > until:
                     raise
@@ -144,7 +144,7 @@ class SlurmExecutor:
                     on_phase(word.phase)
             n_heard, word = len(words), words[-1] if words else Word()
             if handed_in:
-                return _take(job, word, order.folder)
+                return _take(job, word, order)
             if cancel.wait(min(MOST_SECONDS, max(POLL_SECONDS, (time.monotonic() - began) / 20))):
                 raise TrialCancelled
             now = time.monotonic()
@@ -255,18 +255,19 @@ def outcome_of(state: JobState, number: str, word: Word, *, cut_short: bool, pri
     return TrialOutcome(status=status, message=_begun_again(f"job {number}{where}: {said}{last}", word))
 
 
-def _take(job: Job, word: Word, folder: Path) -> TrialOutcome:
+def _take(job: Job, word: Word, order: TrialOrder) -> TrialOutcome:
     """Bring home what a job has handed in, and return the outcome.
 
     Raises:
-        RunError: Its node can hold no trial.
+        RunError: Its node's judge is of another version.
+        SandboxError: Its node can hold no trial.
     """
     kind, held = pickle.loads(job.result.read_bytes())
     if kind != "success":  # the process that held the trial failed, and not the trial
-        _keep_log(job, folder)
+        _keep_log(job, order.folder)
         last = str(held).strip().splitlines()[-1]
         return TrialOutcome(status="lost", message=f"job {job.number} on {word.node} failed: {last}")
-    outcome = bring_home(held, folder)
+    outcome = bring_home(held, order)
     return outcome.model_copy(update={"message": _begun_again(outcome.message, word)})
 
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from graph.executors.far import Errand, Result, hold
+from graph.executors.bundle import FILES, PARTS, read_bundle
+from graph.executors.far import FarOrder, FarResult, hold_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from evaluation_locked.trial import Phase
 
-ROWS = "rows"  # the name of the only bundle of a job's folder
+ROWS = "rows"  # the folder of what a warden reads, within a job's
 WORDS_FILE = "words.jsonl"
 ENDED = 128 + signal.SIGTERM
 
@@ -42,17 +43,24 @@ class Word:
     node: str = ""
 
 
-def rows_of(folder: Path) -> Path:
-    """Return where a job of a folder finds the rows of its trial."""
-    return folder / "bundles" / ROWS
+def put_rows(locked: Path, folder: Path) -> None:
+    """Put what a warden reads of a locked folder into a job's, without a copy of its bytes where that can be."""
+    place = folder / ROWS
+    place.mkdir()
+    for name in (*FILES, PARTS):
+        if (locked / name).exists():
+            try:
+                os.link(locked / name, place / name)
+            except OSError:
+                shutil.copyfile(locked / name, place / name)
 
 
-def hold_trial(folder: Path, errand: Errand) -> Result:
+def hold(folder: Path, far: FarOrder) -> FarResult:
     """Run a trial, and return its result for submitit to store in the job's folder.
 
     Args:
         folder: The job's; it holds the rows.
-        errand: What to run.
+        far: What to run.
     """
     cancel = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: cancel.set())  # in place of submitit's, which goes on
@@ -66,12 +74,9 @@ def hold_trial(folder: Path, errand: Errand) -> Result:
         with (folder / WORDS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(Word(phase, restarts, node))) + "\n")
 
-    def fetch() -> Mapping[str, bytes]:
-        raise FileNotFoundError(f"{rows_of(folder)} is gone")
-
     say(None)
-    result = hold(errand, fetch, say, cancel, cache=folder)
-    if result.outcome is None and not result.refused:
+    result = hold_trial(far, lambda: read_bundle(folder / ROWS), say, cancel)
+    if result.outcome is not None and result.outcome.status == "cancelled":
         sys.exit(ENDED)
     return result
 

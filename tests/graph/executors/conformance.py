@@ -1,172 +1,237 @@
-"""What every executor promises, tried on one that is given: each lane subclasses `Conformance` with its own."""
+"""What every executor must do, whatever the place: real trials, real processes, real deaths.
+
+A place passes by a subclass of `Conformance` with two fixtures: `executor`, which runs at least two trials at once, and
+`strike`, which kills what holds a trial (its warden, its node, its job) and is given the trial's mark.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
+import textwrap
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from evaluation_locked import tight_binding
+from evaluation_locked.dataset import Dataset
 from evaluation_locked.prepare import prepare
-from evaluation_locked.task import Caps, load_task
+from evaluation_locked.task import Caps, TaskSpec
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome
-from tests.conftest import TINY_SEED
+from graph.run_folder import last_words
+from tests.evaluation_locked.conftest import CAPS, cubic_crystals
+from tests.evaluation_locked.test_trial import processes_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from evaluation_locked.trial import Phase
     from graph.executors import Executor
 
-CAPS = Caps(featurise_seconds=60, train_seconds=20, predict_seconds=20, memory_gib=1.5, log_mib=1)
-HONEST = (TINY_SEED / "train.py").read_text()
-SLEEP = HONEST.replace("    rng =", "    import time\n\n    time.sleep({seconds})\n    rng =", 1)
-LEAVES_CHILDREN = HONEST.replace(
-    "    rng =",
-    "    import subprocess, sys, time\n\n"
-    "    subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
-    "    time.sleep(600)\n    rng =",
-    1,
-)
-LOOKS_AROUND = HONEST.replace(
-    "    rng =",
-    "    import os\n\n"
-    "    print('NAMES', sorted(n for n in os.environ if 'KEY' in n or 'TOKEN' in n))\n"
-    "    for root in {roots!r}:\n"
-    "        try:\n            print('SEES', os.listdir(root))\n"
-    "        except OSError as error:\n            print('HELD', type(error).__name__)\n    rng =",
-    1,
-)
-FILLS_MEMORY = HONEST.replace("    rng =", "    held = [bytearray(1 << 27) for _ in range(40)]\n    rng =", 1)
+PHASES = ["starting", "featurising", "training", "predicting", "ending"]
+KEY_NAME, KEY = "SOME_SERVICE_API_KEY", "a-key-that-nobody-may-read"
+PATIENCE_SECONDS = 90.0  # to start on a busy machine
+GONE_SECONDS = 15.0  # for processes of a trial that was killed; of one that was cancelled none is left
+
+SUBMITS = """
+    import numpy as np
+    from evaluation_locked.client import Task
+    task = Task.open()
+    task.start_training()
+    crystals = task.finish_training()
+    task.submit(crystals.lattice_parameters[:, 0])   # unique to each crystal
+"""
+# It trains until it is ended, with a child that would outlive it.
+STAYS = """
+    import signal, subprocess, sys, time
+    from evaluation_locked.client import Task
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    task = Task.open()
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "MARK"], start_new_session=True)
+    task.start_training()
+    while True: time.sleep(0.1)
+"""
 
 
-def processes_of(mark: str) -> list[int]:
-    """Return the living processes that hold `mark` in command line or environment, this one left out."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-                alive = (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-            except OSError:
-                continue
-            if mark.encode() in text and alive:
-                found.append(int(entry.name))
-    return found
+@dataclass
+class Bench:
+    """Orders of trials on one small prepared task, and what was heard of each.
+
+    Attributes:
+        place: A folder for the trials.
+        locked: The prepared task.
+        executor: Under test.
+        mark: In the command line of a child that `STAYS` starts.
+    """
+
+    place: Path
+    locked: Path
+    executor: Executor
+    mark: str = field(default_factory=lambda: f"mark-{uuid.uuid4().hex}")
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def order(self, text: str, name: str = "trial", caps: Caps = CAPS, **more: object) -> TrialOrder:
+        folder = self.place / name
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(textwrap.dedent(text).replace("MARK", self.mark))
+        return TrialOrder(train_py=folder / "train.py", locked=self.locked, folder=folder, caps=caps, seed=7, **more)
+
+    def run(
+        self, text: str, name: str = "trial", on_phase: Callable[[Phase], None] = lambda phase: None, **caps: float
+    ) -> TrialOutcome:
+        order = self.order(text, name, CAPS.model_copy(update=caps))
+        return self.executor.run(order, on_phase, self.cancel)
+
+    def words(self, name: str = "trial") -> list[str]:
+        return last_words(self.place / name)
 
 
-def trial_processes() -> list[int]:
-    """Return the living processes of trials of this environment, wardens among them; a host may have other trials."""
-    ours = processes_of(sys.executable)
-    return [pid for pid in processes_of("evaluation_locked.warden") + processes_of("scratch-") if pid in ours]
-
-
-@pytest.fixture(scope="session")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The locked folder of a task of 400 crystals."""
-    place = tmp_path_factory.mktemp("task") / "locked"
-    prepare(load_task(TINY_SEED), tight_binding.load(), place, 400)
-    return place
+def prepare_task(place: Path) -> Path:
+    """Prepare a small task in `place`, and return its locked folder."""
+    spec = TaskSpec(name="test", title="A test", target="gap_ev", unit="eV", source="tight-binding", caps=CAPS)
+    prepare(spec, Dataset("cubes", cubic_crystals(600), np.arange(600) % 60 / 10, "made for a test"), place / "locked")
+    return place / "locked"
 
 
 class Conformance:
-    """Subclasses give `executor`; they may share it among tests."""
+    """The suite; see the module."""
 
-    patience_seconds = 60.0
+    @pytest.fixture(scope="class")
+    def locked(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return prepare_task(tmp_path_factory.mktemp("task"))
 
     @pytest.fixture
-    def order(self, locked: Path, tmp_path: Path) -> Callable[..., TrialOrder]:
-        def make(text: str = HONEST, name: str = "trial", **changes: Any) -> TrialOrder:
-            folder = tmp_path / "trials" / name
-            folder.mkdir(parents=True)
-            (folder / "train.py").write_text(text)
-            caps = CAPS.model_copy(update=changes)
-            return TrialOrder(train_py=folder / "train.py", locked=locked, folder=folder, caps=caps, seed=7)
+    def executor(self) -> Executor:
+        raise NotImplementedError
 
-        return make
+    @pytest.fixture
+    def strike(self) -> Callable[[str], None]:
+        raise NotImplementedError
 
-    def test_a_trial_finishes_with_a_prediction_for_each_crystal(
-        self, executor: Executor, order: Callable[..., TrialOrder], locked: Path
-    ) -> None:
-        phases: list[Phase] = []
-        asked = order()
-        outcome = executor.run(asked, phases.append, threading.Event())
+    @pytest.fixture
+    def bench(self, tmp_path: Path, locked: Path, executor: Executor) -> Bench:
+        return Bench(tmp_path, locked, executor)
+
+    def test_predictions_come_home_in_the_order_of_the_rows_and_phases_in_theirs(self, bench: Bench) -> None:
+        heard: list[Phase] = []
+        outcome = bench.run(SUBMITS, on_phase=heard.append)
         assert outcome.status == "finished", outcome.message
-        assert outcome.layers, "the sandbox held it"
-        assert np.load(asked.folder / "predictions.npy").shape == np.load(locked / "validation_labels.npy").shape
-        wanted = ["featurising", "training", "predicting"]
-        assert [phase for phase in phases if phase in wanted] == wanted
+        assert heard == PHASES
+        assert any(layer.startswith("landlock") for layer in outcome.layers), "held as a trial of this machine is"
+        assert outcome.featurise_seconds > 0
+        with np.load(bench.locked / "validation.npz") as file:
+            np.testing.assert_array_equal(
+                np.load(bench.place / "trial/predictions.npy"), file["lattice_parameters"][:, 0]
+            )
+        assert sorted(path.name for path in (bench.place / "trial").iterdir()) == [
+            "predictions.npy",
+            "train.log",
+            "train.py",
+        ]
 
-    def test_what_ends_a_trial_is_an_outcome_with_its_log(
-        self, executor: Executor, order: Callable[..., TrialOrder]
-    ) -> None:
-        asked = order(HONEST.replace("    rng =", "    print('last words')\n    raise ValueError\n    rng =", 1))
-        assert executor.run(asked, lambda phase: None, threading.Event()).status == "crashed"
-        assert "last words" in (asked.folder / "train.log").read_text()
-        assert not (asked.folder / "predictions.npy").exists()
-        late = order(SLEEP.format(seconds=30), "late", train_seconds=1.0)
-        assert executor.run(late, lambda phase: None, threading.Event()).status == "overtime"
-        fat = order(FILLS_MEMORY, "fat")
-        assert executor.run(fat, lambda phase: None, threading.Event()).status in ("memory", "crashed")
+    def test_a_crash_is_an_outcome_with_its_last_words(self, bench: Bench) -> None:
+        outcome = bench.run("print('so far'); raise ValueError('no such axis')")
+        assert (outcome.status, "code 1" in outcome.message) == ("crashed", True)
+        assert bench.words()[-1] == "ValueError: no such axis"
+        assert not (bench.place / "trial/predictions.npy").exists()
 
-    def test_a_trial_sees_neither_labels_nor_keys(
-        self,
-        executor: Executor,
-        order: Callable[..., TrialOrder],
-        locked: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-trials")
-        roots = [str(locked), str(locked.parent), str(Path.home()), "/tmp"]
-        asked = order(LOOKS_AROUND.replace("{roots!r}", repr(roots)))
-        outcome = executor.run(asked, lambda phase: None, threading.Event())
-        log = (asked.folder / "train.log").read_text()
-        assert outcome.status == "finished", log
-        assert "NAMES []" in log
-        assert log.count("HELD") == len(roots) and "SEES" not in log
+    def test_the_caps_hold_there(self, bench: Bench) -> None:
+        outcome = bench.run(STAYS, train_seconds=1)
+        assert (outcome.status, "train took over 1 s" in outcome.message) == ("overtime", True)
+        assert processes_with(bench.mark) == []
+        outcome = bench.run(
+            """
+            import time
+            held = bytearray(400 << 20); held[::4096] = b"x" * len(held[::4096]); time.sleep(60)
+            """,
+            "large",
+            memory_gib=0.25,
+        )
+        assert (outcome.status, "0.25 GiB are allowed" in outcome.message) == ("memory", True)
 
-    def test_a_cancelled_trial_is_gone_with_all_its_processes(
-        self, executor: Executor, order: Callable[..., TrialOrder]
-    ) -> None:
-        cancel, training = threading.Event(), threading.Event()
-        ended: list[object] = []
+    def test_a_smoke_trial_and_kept_arrays_travel(self, bench: Bench) -> None:
+        text = """
+            import numpy as np
+            from evaluation_locked.client import Task
+            task = Task.open()
+            if task.kept is None:
+                labels = task.start_training()
+                value = np.array([float(len(labels))])
+                task.keep({"value": value})
+            else:
+                value = task.kept["value"]
+            task.predict(lambda crystals: np.full(len(crystals), value[0]))
+        """
+        order = bench.order(text, keeps=True, smoke=True)
+        outcome = bench.executor.run(order, lambda phase: None, bench.cancel)
+        assert outcome.status == "finished", outcome.message
+        assert (bench.place / "trial/kept.npz").exists()
+        again = bench.order(text, "again", kept=bench.place / "trial/kept.npz")
+        outcome = bench.executor.run(again, lambda phase: None, bench.cancel)
+        assert outcome.status == "finished", outcome.message
+        assert set(np.load(bench.place / "again/predictions.npy")) == {48.0}, "a smoke trial is given 48 crystals"
 
-        def run() -> None:
-            try:
-                ended.append(executor.run(order(LEAVES_CHILDREN), tell, cancel))
-            except TrialCancelled as error:
-                ended.append(error)
+    def test_neither_labels_nor_keys_nor_the_bundle_are_seen(self, bench: Bench) -> None:
+        assert os.environ[KEY_NAME] == KEY, "the place under test was opened with a key in the environment"
+        files = [str(bench.locked / name) for name in ("validation_labels.npy", "train.npz", "facts.json")]
+        outcome = bench.run(
+            f"""
+            import glob, os, tempfile
+            def readable(path):
+                try: return bool(open(path, "rb").read(1))
+                except OSError: return False
+            shown = {{path: readable(path) for path in {files!r}}}
+            for name in ("/proc/self/environ", f"/proc/{{os.getppid()}}/environ"):
+                try: shown[name] = {KEY!r} in open(name).read()
+                except OSError: shown[name] = False
+            shown["environment"] = {KEY_NAME!r} in os.environ
+            for name in ("/tmp", "/var/tmp", "/root", "/home", "/run"):
+                try: shown[name] = bool(os.listdir(name))
+                except OSError: shown[name] = False
+            print("seen", sorted(name for name, seen in shown.items() if seen))
+            raise SystemExit
+            """
+        )
+        assert outcome.status == "invalid", outcome.message
+        assert bench.words() == ["seen []"]
 
-        def tell(phase: Phase) -> None:
+    def test_two_trials_are_held_at_once_and_cancelling_leaves_no_process(self, bench: Bench) -> None:
+        both = threading.Barrier(2)
+
+        def run(name: str) -> str:
+            def on_phase(phase: Phase) -> None:
+                if phase == "training":  # neither ends by itself, so they meet only where they overlap
+                    both.wait(PATIENCE_SECONDS)
+                    assert len(processes_with(bench.mark)) >= 1
+                    bench.cancel.set()
+
+            with pytest.raises(TrialCancelled):
+                bench.run(STAYS, name, on_phase, train_seconds=500)
+            return name
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(run, ("one", "two"))) == ["one", "two"]
+        assert processes_with(bench.mark) == []
+
+    def test_the_death_of_what_holds_a_trial_is_an_outcome(self, bench: Bench, strike: Callable[[str], None]) -> None:
+        struck: list[threading.Thread] = []
+
+        def on_phase(phase: Phase) -> None:
             if phase == "training":
-                training.set()
+                struck.append(threading.Thread(target=strike, args=(bench.mark,)))
+                struck[-1].start()
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        assert training.wait(self.patience_seconds)
-        assert trial_processes()
-        cancel.set()
-        thread.join(self.patience_seconds)
-        assert isinstance(ended[0], TrialCancelled)
-        assert not trial_processes()
-
-    def test_several_trials_run_at_once(self, executor: Executor, order: Callable[..., TrialOrder]) -> None:
-        spans: dict[str, list[float]] = {"a": [], "b": []}
-
-        def run(name: str) -> TrialOutcome:
-            asked = order(SLEEP.format(seconds=4), name)
-            return executor.run(asked, lambda phase: spans[name].append(time.monotonic()), threading.Event())
-
-        threads = [threading.Thread(target=run, args=(name,)) for name in spans]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        (a, b) = spans.values()
-        assert max(a[0], b[0]) < min(a[-1], b[-1])
+        outcome = bench.run(STAYS, on_phase=on_phase, train_seconds=500)
+        struck[0].join()
+        assert outcome.status == "lost", outcome.message
+        assert len(outcome.message) > 10
+        until = time.monotonic() + GONE_SECONDS
+        while processes_with(bench.mark) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert processes_with(bench.mark) == []
+        assert bench.run(SUBMITS, "next").status == "finished", "the executor goes on"

@@ -1,61 +1,82 @@
-"""Trials on this machine keep the promises of every executor, and each has a GPU of its own."""
+"""Trials on this machine: the conformance suite, and who gets which GPU."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from graph.executors import local
-from graph.executors.local import LocalExecutor, visible_devices
-from graph.run_folder import RunError
-from tests.graph.executors.conformance import HONEST, Conformance, locked
+from graph.errors import RunError
+from graph.executors import Executor, open_executor
+from graph.executors.local import LocalExecutor
+from graph.executors.settings import ExecutorSettings
+from tests.evaluation_locked.test_trial import processes_with
+from tests.graph.executors.conformance import SUBMITS, Bench, Conformance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-    from evaluation_locked.trial import TrialOrder
-
-__all__ = ["locked"]
 
 
 class TestLocal(Conformance):
     @pytest.fixture
-    def executor(self) -> LocalExecutor:
-        return LocalExecutor(2)
+    def executor(self) -> Executor:
+        return LocalExecutor(workers=2)
 
-    def test_each_worker_has_a_device_of_its_own(
-        self, order: Callable[..., TrialOrder], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        import threading
+    @pytest.fixture
+    def strike(self, tmp_path: Path) -> Callable[[str], None]:
+        return self.kill_warden_in(tmp_path / "trial")
 
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
-        executor = LocalExecutor(2)
-        shows = HONEST.replace(
-            "    rng =", "    import os\n\n    print('GPU', os.environ['CUDA_VISIBLE_DEVICES'])\n    rng =", 1
-        )
-        barrier = threading.Barrier(2)
-        orders = [order(shows, name) for name in "ab"]
+    @staticmethod
+    def kill_warden_in(place: Path) -> Callable[[str], None]:
+        def kill(mark: str) -> None:
+            for pid in processes_with(str(place)):
+                with contextlib.suppress(OSError):
+                    if b"evaluation_locked.warden" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(pid, signal.SIGKILL)
 
-        def run(asked: TrialOrder) -> None:
-            executor.run(asked, lambda phase: barrier.wait(60) and None if phase == "training" else None, cancel)
+        return kill
 
-        cancel = threading.Event()
-        threads = [threading.Thread(target=run, args=(asked,)) for asked in orders]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seen = {(asked.folder / "train.log").read_text().strip() for asked in orders}
-        assert seen == {"GPU GPU-a", "GPU GPU-b"}
+    def test_each_of_several_workers_has_a_gpu_of_its_own(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+        bench.executor = LocalExecutor(workers=2)
+        text = "import os; print('GPU', os.environ['CUDA_VISIBLE_DEVICES']); raise SystemExit"
+        for name in ("a", "b"):
+            bench.run(text, name)
+        assert [bench.words(name) for name in ("a", "b")] == [["GPU 5"], ["GPU 7"]]
+        with pytest.raises(RunError, match="3 workers and 2 GPUs"):
+            LocalExecutor(workers=3)
+        bench.executor = LocalExecutor(workers=1)
+        bench.run(text, "alone")
+        assert bench.words("alone") == ["GPU 5,7"]
+
+    def test_a_third_trial_waits_for_a_worker_and_hears_a_stop(self, bench: Bench) -> None:
+        from evaluation_locked.trial import TrialCancelled
+
+        bench.executor = LocalExecutor(workers=1)
+        began, done = threading.Event(), threading.Event()
+
+        def first() -> None:
+            with pytest.raises(TrialCancelled):
+                bench.executor.run(
+                    bench.order("import time; time.sleep(600)", "first"), lambda phase: began.set(), done
+                )
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert began.wait(60)
+        threading.Timer(0.5, bench.cancel.set).start()
+        with pytest.raises(TrialCancelled):
+            bench.run(SUBMITS, "second")
+        assert not (bench.place / "second/train.log").exists(), "it never began"
+        done.set()
+        thread.join()
 
 
-def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(local, "DEVICES", tmp_path)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible_devices() == ["0", "1", "10"]
-    with pytest.raises(RunError, match=r"4 workers, and this machine shows 3 GPUs \(0, 1, 10\).*--workers 3"):
-        LocalExecutor(4)
+def test_a_run_opens_what_its_settings_name() -> None:
+    with open_executor(ExecutorSettings(), workers=3, n_threads=1) as executor:
+        assert isinstance(executor, LocalExecutor)

@@ -28,14 +28,13 @@ from graph.executors.slurm_settings import SlurmSettings
 from graph.orphans import end_orphans
 from graph.run_folder import RunFolder, read_history
 from tests.conftest import TINY_SEED, team_command
-from tests.graph.executors.conformance import CAPS, Conformance, locked
+from tests.evaluation_locked.conftest import CAPS
+from tests.graph.executors.conformance import Conformance, prepare_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.graph.executors.slurm_cluster import SlurmCluster
-
-__all__ = ["locked"]
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -57,6 +56,19 @@ class TestSlurm(Conformance):
     @pytest.fixture
     def executor(self, slurm: SlurmCluster) -> SlurmExecutor:
         return SlurmExecutor(SlurmSettings(cpus=1))
+
+    @pytest.fixture
+    def strike(self, slurm: SlurmCluster) -> Callable[[str], None]:
+        def cancel_jobs(mark: str) -> None:
+            for job in slurm.jobs("RUNNING"):
+                slurm.ask("scancel", job)
+
+        return cancel_jobs
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_task(tmp_path_factory.mktemp("task"))
 
 
 class Trial:
@@ -372,9 +384,7 @@ def test_no_key_of_the_submitting_shell_reaches_a_job_or_a_file(
     assert "python" in script and KEY not in script
     written = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert any(name.endswith("_submitted.pkl") for name in written)
-    assert {name for name in written if "/" in name} == {f"bundles/rows/{name}" for name in GIVEN}, (
-        "no label that judges"
-    )
+    assert {name for name in written if "/" in name} == {f"rows/{name}" for name in GIVEN}, "no label that judges"
     outcome = trial.outcome.result(60)
     assert outcome.status == "finished"
     assert not [name for name, held in written.items() if KEY.encode() in held]
