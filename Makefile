@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: bench-graphs bench-search bench-overhead bench-durability bench-campaign bench-accuracy bench-train run test test-slow format clean help redteam docs
+.PHONY: bench-graphs bench-search bench-overhead bench-durability bench-campaign bench-accuracy bench-train run test test-slow test-clusters format clean help redteam docs
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,10 @@ test: $(STAMP)  ## install and run format, lint, types, import direction and tes
 
 test-slow: $(STAMP)  ## the lane that takes minutes: every playbook edit and pair trains a batch
 	@$(BIN)/pytest -m slow $(ARGS)
+
+test-clusters: $(STAMP)  ## the lane of trials elsewhere: a Ray and a Slurm of its own on this host (ten minutes)
+	@$(BIN)/python -m pip install --quiet --editable '.[ray,slurm]'
+	@$(BIN)/pytest -m 'ray or slurm' $(ARGS)
 
 format: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff format .

@@ -1,12 +1,13 @@
 """What a round costs beside its trials: our own CPU seconds, wall seconds and memory, with an instant trial.
 
-    python -m benchmarks.overhead --trials 20 100 1000
+    python -m benchmarks.overhead --trials 20 100 1000 --workers 1 4
 
 Each team plays in a process of its own, wired as `team run` wires it: state machine, checkpoints, journal, idea memory,
 static review, scorer, idea graph, report, `now.json`. The trial is instant: predictions are written in place, so that
 no process of a trial is in a round's figures. What these processes cost is measured apart, on a train.py that predicts
 a constant. The models are a scripted endpoint in another process. CPU seconds are of the team's process with all its
-threads; those of the scorer stand beside. Wall time depends on what else the machine does.
+threads, divided by the rounds that were recorded between two marks, since rounds of several workers overlap; those of
+the scorer stand beside. Wall time depends on what else the machine does, and so, by less, does CPU time.
 
 Two seeds: `trivial` predicts a constant (what the criterion is about), `shipped` is the seed of the project, whose
 file of 370 lines is what a review reads.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import itertools
 import json
 import os
 import pstats
@@ -38,9 +40,11 @@ from evaluation_locked.task import Caps, load_task
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
 from graph.campaign import advance
 from graph.context import Event
+from graph.flight import Flight
 from graph.run_folder import RunConfig, create_run
 from graph.session import open_session
 from memory.journal import Journal
+from memory.records import TrialRecord
 from team.model.access import ModelAccess
 from team.model.settings import RoleSettings, TeamSettings
 from team.model.spend import SpendBook
@@ -49,13 +53,14 @@ from team.offline import offline_team
 from team.report.writer import ReportWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from evaluation_locked.trial import Phase
+    from memory.knowledge import Knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("strategist", "scout", "coder", "reviewer")
-WINDOW = 10  # rounds up to the one named that a figure is the median of
+WINDOW = 32  # trials up to the one named, whose rounds a figure is taken over; Chroma is written so often
 TICKS = os.sysconf("SC_CLK_TCK")
 # Measured on two cores with an instant scripted endpoint and a trivial evaluation; seconds per extra iteration, MB.
 PEERS = {"OpenEvolve 0.4": (0.044, 73), "AIDE 0.2": (0.145, 173), "ShinkaEvolve 0.0.7": (0.270, 313)}
@@ -132,88 +137,127 @@ def write_seed(folder: Path) -> Path:
     return folder
 
 
-def play(folder: Path, who: str, seed_folder: Path, trials: list[int], base_url: str, profile: Path | None) -> Any:
+class Meter:
+    """Listens to a run, and says what its rounds cost."""
+
+    def __init__(self, trials: list[int], knowledge: Callable[[], Knowledge], cancel: threading.Event) -> None:
+        self.marks: list[dict[str, Any]] = []  # one for each round that was recorded
+        self._wanted = {*trials, *map(_first_of, trials)}
+        self._last, self._knowledge, self._cancel = trials[-1], knowledge, cancel
+        self._measuring = {"cpu": 0.0, "wall": 0.0}  # what this cost itself
+        self._nodes: dict[str, float] = {}
+        self._here: dict[int, tuple[str, float]] = {}  # by thread: at which node it is, and since when
+
+    def listen(self, event: Event) -> None:
+        """Take in one event, in the thread of its round."""
+        thread, now = threading.get_ident(), time.thread_time()
+        node, began = self._here.get(thread, ("", now))
+        if node and event.node != "strategise":  # with which a round begins, whose thread may have another's number
+            self._nodes[node] = self._nodes.get(node, 0.0) + now - began
+        if event.kind == "node" and event.node is not None:
+            node = event.node
+        if isinstance(event.entry, TrialRecord):
+            self._mark()
+        self._here[thread] = node, time.thread_time()
+
+    def _mark(self) -> None:
+        begun = {"cpu": time.process_time(), "wall": time.monotonic()}
+        trained = sum(trial.status != "not run" for trial in self._knowledge().history.trials.values())
+        mark = {name: begun[name] - self._measuring[name] for name in begun}
+        mark |= {"trained": trained, "nodes": dict(self._nodes)}
+        if trained in self._wanted:  # it takes milliseconds to ask after all processes
+            mark |= {"others": _children_seconds(), "rss_mb": _resident_mb()}
+        self.marks.append(mark)
+        self._measuring["cpu"] += time.process_time() - begun["cpu"]
+        self._measuring["wall"] += time.monotonic() - begun["wall"]
+        if trained >= self._last:
+            self._cancel.set()
+
+    def figures(self, wanted: int) -> dict[str, Any]:
+        """Return what a round cost over the rounds of the last trials up to `wanted`."""
+        first = next(i for i, mark in enumerate(self.marks) if mark["trained"] == _first_of(wanted))
+        last = next(i for i, mark in enumerate(self.marks) if mark["trained"] == wanted)
+        begin, end, n = self.marks[first], self.marks[last], last - first
+        single = [b["cpu"] - a["cpu"] for a, b in itertools.pairwise(self.marks[first : last + 1])]
+        by_node = {name: (end["nodes"][name] - begin["nodes"].get(name, 0.0)) / n for name in sorted(end["nodes"])}
+        cpu = (end["cpu"] - begin["cpu"]) / n
+        by_node["other threads, and a round's end"] = cpu - sum(by_node.values())
+        return {
+            "rounds": n,
+            "cpu_ms": round(1000 * cpu, 1),
+            "cpu_ms_median": round(1000 * statistics.median(single), 1),
+            "wall_ms": round(1000 * (end["wall"] - begin["wall"]) / n, 1),
+            "scorer_cpu_ms": round(1000 * (end["others"] - begin["others"]) / n, 1),
+            "resident_mb": round(end["rss_mb"]),
+            "cpu_ms_by_node": {name: round(1000 * seconds, 1) for name, seconds in by_node.items()},
+        }
+
+
+def play(
+    folder: Path, who: str, seed_folder: Path, trials: list[int], workers: int, base_url: str, profile: Path | None
+) -> dict[str, Any]:
     """Play rounds to the last of `trials` in this process, and return what a round near each of them cost."""
     task = load_task(seed_folder)
     models = dict.fromkeys(ROLES, "scripted") if who == "scripted" else {}
-    config = RunConfig(name="r", task=task, seed_folder=str(seed_folder), trials=10**6, limit=1500, models=models)
+    config = RunConfig(
+        name="r", task=task, seed_folder=str(seed_folder), trials=10**6, limit=1500, models=models, workers=workers
+    )
     run = create_run(folder, config, seed_folder)
     prepare(task, tight_binding.load(), run.locked, config.limit)
-    cancel = threading.Event()
-    rounds: list[dict[str, Any]] = []
-    at = _now()
-    by_node: dict[str, float] = {}
-    node, began = "", time.process_time()
-
-    def listen(event: Event) -> None:
-        nonlocal at, node, began, by_node
-        now = time.process_time()
-        if event.kind == "node" and event.node is not None:
-            by_node[node] = by_node.get(node, 0.0) + now - began
-            node, began = event.node, now
-            if event.node == "strategise" and len(knowledge.history.trials) > len(rounds):
-                trained = sum(t.status != "not run" for t in knowledge.history.trials.values())
-                here = _now()
-                spent = {name: here[name] - at[name] for name in ("cpu", "wall", "others")}
-                rounds.append(spent | {"rss_mb": here["rss_mb"], "trained": trained, "nodes": by_node})
-                at, by_node = (
-                    here | {"cpu": time.process_time(), "wall": time.monotonic()},
-                    {},
-                )  # not what measuring takes
-                began = at["cpu"]
-                if trained >= trials[-1]:
-                    cancel.set()
-
+    cancel, flight = threading.Event(), Flight()
+    meter = Meter(trials, lambda: context.knowledge, cancel)
     if who == "scripted":
         from team.thinking import model_team
         from team.thinking.desk import Desk
 
         role = RoleSettings(model="scripted", base_url=base_url)
-        access = ModelAccess(TeamSettings(roles=dict.fromkeys(ROLES, role)), SpendBook(run.path))  # type: ignore[arg-type]
-        team = model_team(access.settings, Desk(access, run, cancel))
+        settings = TeamSettings(roles=dict.fromkeys(ROLES, role))  # type: ignore[arg-type]
+        access = ModelAccess(settings, SpendBook(run.path), cancel=cancel, aside=flight.aside)
+        team = model_team(settings, Desk(access, run, cancel))
     else:
         team = offline_team()
     journal = Journal(run.journal)
-    watch = cProfile.Profile()
+    profiled = profile_rounds() if profile else contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
         stack.enter_context(journal.lock())
         announcer = stack.enter_context(announce(run))
         report = stack.enter_context(ReportWriter(run, print))
 
         def tell(event: Event) -> None:
-            listen(event)
+            meter.listen(event)
             report.listen(event)
 
-        context = stack.enter_context(open_session(run, config, journal, team, announcer.hear(tell), cancel))
+        context = stack.enter_context(open_session(run, config, journal, team, announcer.hear(tell), cancel, flight))
         context.executor = Instant()
-        knowledge = context.knowledge
-        at = _now()
-        if profile:
-            watch.enable()
-        with contextlib.suppress(TrialCancelled):
+        with profiled as watches, contextlib.suppress(TrialCancelled):
             stopped = advance(context)
             print(f"stopped: {stopped}", file=sys.stderr)
         if profile:
-            watch.disable()
-            pstats.Stats(watch).dump_stats(profile)
-    found: dict[str, Any] = {"rounds": len(rounds), "peak_mb": _peak_mb(), "journal_bytes": run.journal.stat().st_size}
-    for wanted in trials:
-        # A round that was refused before its trial says little of what a trial costs.
-        near = [r for before, r in zip([None, *rounds], rounds, strict=False) if r["trained"] <= wanted]
-        near = near[-WINDOW:]
-        if near and near[-1]["trained"] == wanted:
-            found[f"at {wanted}"] = {
-                "cpu_ms": round(1000 * statistics.mean(r["cpu"] for r in near), 1),
-                "cpu_ms_median": round(1000 * statistics.median(r["cpu"] for r in near), 1),
-                "wall_ms_median": round(1000 * statistics.median(r["wall"] for r in near), 1),
-                "scorer_cpu_ms": round(1000 * statistics.mean(r["others"] for r in near), 1),
-                "resident_mb": round(near[-1]["rss_mb"]),
-                "cpu_ms_by_node": {
-                    name: round(1000 * statistics.mean(r["nodes"].get(name, 0.0) for r in near), 1)
-                    for name in sorted({name for r in near for name in r["nodes"]} - {""})
-                },
-            }
-    return found
+            pstats.Stats(*watches).dump_stats(profile)
+    found: dict[str, Any] = {
+        "rounds": len(meter.marks),
+        "peak_mb": _peak_mb(),
+        "journal_bytes": run.journal.stat().st_size,
+    }
+    return found | {f"at {wanted}": meter.figures(wanted) for wanted in trials}
+
+
+@contextlib.contextmanager
+def profile_rounds() -> Iterator[list[cProfile.Profile]]:
+    """Profile the CPU time of every thread that plays a round, and yield the profiles."""
+    watches: list[cProfile.Profile] = []
+
+    def begin(*_: object) -> None:
+        sys.setprofile(None)
+        if threading.current_thread().name.startswith("round-"):
+            watches.append(cProfile.Profile(time.thread_time))
+            watches[-1].enable()
+
+    threading.setprofile(begin)
+    try:
+        yield watches
+    finally:
+        threading.setprofile(None)  # type: ignore[arg-type]
 
 
 def processes_of_a_trial(folder: Path, n: int = 5) -> dict[str, float]:
@@ -235,13 +279,13 @@ def processes_of_a_trial(folder: Path, n: int = 5) -> dict[str, float]:
     return {"wall_ms": round(1000 * statistics.median(wall)), "cpu_ms": round(1000 * statistics.median(cpu))}
 
 
-def _now() -> dict[str, float]:
-    return {
-        "cpu": time.process_time(),
-        "wall": time.monotonic(),
-        "others": _children_seconds(),
-        "rss_mb": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6,
-    }
+def _first_of(wanted: int) -> int:
+    """Return the trial from which on rounds are counted in the figures for `wanted`."""
+    return wanted - min(WINDOW, wanted // 2)
+
+
+def _resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _children_seconds() -> float:
@@ -283,6 +327,7 @@ def scripted_endpoint() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[20, 100, 1000])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="trials at once")
     parser.add_argument("--teams", nargs="+", choices=("scripted", "offline"), default=["scripted", "offline"])
     parser.add_argument("--seeds", nargs="+", choices=("trivial", "shipped"), default=["trivial", "shipped"])
     parser.add_argument("--json", action="store_true")
@@ -294,32 +339,42 @@ def main() -> None:
         place = Path(temporary)
         if arguments.play:
             seed = write_seed(place / "seed") if arguments.seeds == ["trivial"] else ROOT / "crystal_seed"
-            found = play(place / "runs", arguments.play, seed, arguments.trials, arguments.base_url, arguments.profile)
+            base_url, profile = arguments.base_url, arguments.profile
+            found = play(
+                place / "runs", arguments.play, seed, arguments.trials, arguments.workers[0], base_url, profile
+            )
             print(json.dumps(found))
             return
         found = {"processes of a trial": processes_of_a_trial(place / "trials"), "peers (s per iteration, MB)": PEERS}
         with scripted_endpoint() as base_url:
-            for seed_name in arguments.seeds:
-                for who in arguments.teams:
-                    command = [sys.executable, "-m", "benchmarks.overhead", "--play", who, "--base-url", base_url]
-                    command += ["--seeds", seed_name, "--trials", *map(str, arguments.trials)]
-                    if arguments.profile:
-                        command += ["--profile", f"{arguments.profile}.{who}.{seed_name}"]
-                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
-                    found[f"{who} team, {seed_name} seed"] = json.loads(done.stdout.splitlines()[-1])
+            kinds = itertools.product(arguments.seeds, arguments.teams, arguments.workers)
+            for seed_name, who, workers in kinds:
+                command = [sys.executable, "-m", "benchmarks.overhead", "--play", who, "--base-url", base_url]
+                command += ["--seeds", seed_name, "--workers", str(workers)]
+                command += ["--trials", *map(str, arguments.trials)]
+                if arguments.profile:
+                    command += ["--profile", f"{arguments.profile}.{who}.{seed_name}.{workers}"]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+                name = f"{who} team, {seed_name} seed, {workers} at once"
+                found[name] = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(found, indent=1) if arguments.json else "\n".join(_lines(found)))
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{name}: {value}" for name, value in found.items() if not name.endswith("seed")]
-    lines.append(f"{'':28} trials  CPU ms  wall ms  scorer CPU ms  resident MB")
-    for name, held in found.items():
-        for at, figures in held.items() if name.endswith("seed") else ():
+    runs = {name: held for name, held in found.items() if isinstance(held, dict) and "rounds" in held}
+    lines = [f"{name}: {value}" for name, value in found.items() if name not in runs and not name.startswith("peers")]
+    lines.append(f"{'':40} trials  CPU ms  wall ms  scorer CPU ms  resident MB")
+    for name, held in runs.items():
+        for at, figures in held.items():
             if at.startswith("at "):
                 lines.append(
-                    f"{name:28} {at[3:]:>6}  {figures['cpu_ms']:6.0f}  {figures['wall_ms_median']:7.0f}  "
+                    f"{name:40} {at[3:]:>6}  {figures['cpu_ms']:6.0f}  {figures['wall_ms']:7.0f}  "
                     f"{figures['scorer_cpu_ms']:13.0f}  {figures['resident_mb']:11d}"
                 )
+    for name, (seconds, megabytes) in PEERS.items():
+        lines.append(
+            f"{name + ' (a quiet machine)':40} {'':6}  {'':6}  {1000 * seconds:7.0f}  {'':13}  {megabytes:11d}"
+        )
     return lines
 
 

@@ -8,6 +8,7 @@ score; replicates measure it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from evaluation_locked.metrics import Metric
 
 N_RESAMPLES = 1000
+DRAWS_AT_ONCE = 50_000  # what fits the cache of a core
 PRIOR_SEED_NOISE = 0.02  # of the score; two runs of the sketch in docs/concepts.md differed by this much
 PRIOR_WEIGHT = 2.0  # replicate pairs that the prior counts for
 
@@ -54,17 +56,15 @@ def bootstrap_differences(
     """
     n = len(labels)
     n_resamples = min(N_RESAMPLES, max(200, int(2e7 / max(n, 1))))  # 2e7 draws bound the time to about a second
-    values = np.empty(n_resamples)
-    resamples = enumerate(_resamples(n, seed, n_resamples, repeats))
+    blocks = _resamples(n, seed, n_resamples, repeats)
     if metric.errors is not None:  # a mean over rows: one array of per-row values serves all resamples
         per_row = np.mean([metric.errors(labels, p) for p in challenger], axis=0)
         if champion:
             before = np.mean([metric.errors(labels, p) for p in champion], axis=0)
             per_row = before - per_row if metric.better == "lower" else per_row - before
-        for i, rows in resamples:
-            values[i] = per_row[rows].mean()
-        return values
-    for i, rows in resamples:
+        return np.concatenate([per_row[block].mean(axis=1) for block in blocks])
+    values = np.empty(n_resamples)
+    for i, rows in enumerate(chain.from_iterable(blocks)):
         after = float(np.mean([metric.function(labels[rows], p[rows]) for p in challenger]))
         if champion:
             values[i] = metric.gain(float(np.mean([metric.function(labels[rows], p[rows]) for p in champion])), after)
@@ -74,12 +74,18 @@ def bootstrap_differences(
 
 
 def _resamples(n: int, seed: int, n_resamples: int, repeats: int) -> Iterator[np.ndarray]:
-    """Yield n_resamples arrays [n] of rows drawn with replacement (Efron 1979), a crystal with all of its rows."""
+    """Yield n_resamples rows [n] drawn with replacement (Efron 1979), a crystal with all of its rows.
+
+    They come in blocks [m, n], which draw what m single ones would, at a fraction of their time.
+    """
     rng = np.random.default_rng(seed)
     n_crystals = n // repeats
     later = n_crystals * np.arange(repeats, dtype=np.int32)[:, None]  # [repeats, 1]
-    for _ in range(n_resamples):
-        yield (later + rng.integers(0, n_crystals, size=n_crystals, dtype=np.int32)).reshape(-1)
+    at_once = max(1, DRAWS_AT_ONCE // max(n, 1))
+    for done in range(0, n_resamples, at_once):
+        size = (min(at_once, n_resamples - done), n_crystals)
+        drawn = rng.integers(0, n_crystals, size=size, dtype=np.int32)
+        yield (later + drawn[:, None, :]).reshape(len(drawn), -1)
 
 
 def interval(value: float, resampled: np.ndarray) -> Interval:

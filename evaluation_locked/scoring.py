@@ -1,8 +1,8 @@
 """The process that scorers are forked from: it has read the scorer's code, and never a label.
 
-A scorer used to be a new interpreter for each score, which costs a quarter of a second of imports. Here one interpreter
-imports once and waits. For each order it forks a child, which opens the labels, answers with one line and is gone: so
-labels that judge are, as before, in no process that lives while a trial of the same round does.
+A new interpreter for each score would cost a quarter of a second of imports. Here one interpreter imports once,
+rehearses on numbers of no task, and waits. For each order it forks a child, which opens the labels, answers with one
+line and is gone: so labels that judge are in no process that lives while a trial of the same round does.
 
 Nobody but its parent reaches it: it listens on its standard input alone, a pipe of which the parent holds the only
 other end. When that end closes, because the parent wants no more or is gone, it leaves.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -88,6 +89,8 @@ class ScoringProcess:
 
 def answer_orders(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Answer each line of standard input with a line, from a child that is forked for it and ends with it."""
+    gc.collect()
+    gc.freeze()  # a child that looks for garbage would write to, and so copy, every page that it shares with this
     for line in sys.stdin:
         child = os.fork()
         if not child:

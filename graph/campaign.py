@@ -185,11 +185,13 @@ class Campaign:
             TrialCancelled: The person stopped the run instead.
         """
         context = self._context
+        if (answer := context.person.find_answer(question)) is not None:
+            return answer
         with self._asking:
             if self._question_open or context.cancel.is_set():
                 return None  # it is asked when the run goes on
             context.person.ask(question)
-            answer = context.person.find_answer(question) or context.ask(question)
+            answer = context.ask(question)
             if answer is None:
                 if context.cancel.is_set():
                     raise TrialCancelled

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from evaluation_locked.trial import run_trial
+from graph.executors.local import LocalExecutor
 from graph.flight import Flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evaluation_locked.trial import Phase, TrialOrder, TrialOutcome
+    from evaluation_locked.trial import Phase
+    from graph.executors import Executor
     from graph.publishing import Publisher
     from graph.roles import Team
     from graph.run_folder import RunConfig, RunFolder
@@ -39,21 +40,6 @@ class Event:
     idea: Idea | None = None
     entry: Entry | None = None
     text: str = ""
-
-
-class Executor(Protocol):
-    """Where trials run."""
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end; see `evaluation_locked.trial.run_trial`."""
-
-
-class LocalExecutor:
-    """Runs trials on this machine, one at a time."""
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        """Run one trial to its end."""
-        return run_trial(order, on_phase, cancel)
 
 
 @dataclass

@@ -6,9 +6,7 @@ A fold that fails is told of and does not stop the others. One process at a time
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import re
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.scorer import ScoringError
 from graph.evaluation import evaluate
+from graph.executors.local import visible_devices
 from graph.run_folder import RunError
 from memory.run_lock import RunLock, RunLockedError
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from evaluation_locked.trial import Phase
     from graph.evaluation import Bench
     from graph.recipe import Recipe
-
-DEVICES = Path("/dev")
 
 
 @dataclass(frozen=True)
@@ -44,17 +41,6 @@ class FoldResult:
     seed: int
     score: OfficialScore | None
     trouble: str = ""
-
-
-def visible_devices() -> list[str]:
-    """Return the GPUs that trainings may be given, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    return sorted(
-        (path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)),
-        key=int,
-    )
 
 
 def evaluate_folds(

@@ -171,7 +171,7 @@ def review(state: State, runtime: Runtime[Context]) -> Update:
 def smoke(state: State, runtime: Runtime[Context]) -> Update:
     """Try the file for seconds on a few training crystals, so that what crashes is seen before it is paid for."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="smoke"))
+    context.listen(Event("node", idea.number, node="smoke", idea=idea))
     folder = context.folder.make_trial(idea)
     if context.knowledge.history.find_code(code_sha(folder)) is not None:
         return {}  # these very bytes were trained before
@@ -198,7 +198,7 @@ def smoke(state: State, runtime: Runtime[Context]) -> Update:
 def train(state: State, runtime: Runtime[Context]) -> Update:
     """Train inside the budget; a trial that finished before an interruption is not paid for twice."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="train"))
+    context.listen(Event("node", idea.number, node="train", idea=idea))
     folder = context.folder.make_trial(idea)
     context.flight.line_up(idea.number)
     stored = folder / f"outcome-{code_sha(folder)[:12]}.json"
@@ -225,7 +225,7 @@ def train(state: State, runtime: Runtime[Context]) -> Update:
 def judge(state: State, runtime: Runtime[Context]) -> Update:
     """Let the locked scorer score the trial, and decide on it against the champion."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="judge"))
+    context.listen(Event("node", idea.number, node="judge", idea=idea))
     if state["failure"] is not None:
         return {}
     waited_seconds = context.flight.await_turn(idea.number, context.cancel)
@@ -243,7 +243,7 @@ def judge(state: State, runtime: Runtime[Context]) -> Update:
 def remember(state: State, runtime: Runtime[Context]) -> Update:
     """Take the trial into journal, idea memory and idea graph, whatever became of it."""
     context, idea = runtime.context, _idea(state)
-    context.listen(Event("node", idea.number, node="remember"))
+    context.listen(Event("node", idea.number, node="remember", idea=idea))
     knowledge = context.knowledge
     if idea.number not in knowledge.history.trials:
         folder = context.folder.make_trial(idea)
@@ -295,8 +295,10 @@ def _run(context: Context, order: TrialOrder, on_phase: Callable[[Phase], None])
 
     Raises:
         RunError: The warden was lost twice; the run stops, and can be resumed.
+        RunLockedError: Another process took the run over while this one stood still.
     """
     begun = time.monotonic()
+    context.knowledge.check_writer()
     for _ in range(2):
         with context.flight.aside():
             outcome = context.executor.run(order, on_phase, context.cancel)

@@ -1,7 +1,7 @@
 """What others read of a run at work: the champion's file and the idea graph. Both follow from the journal.
 
 The champion's file is written when there is another champion. The graph is written whole, so that its cost grows with
-the run: it takes a twentieth of the time at most, and the last state is always written.
+the run: it takes a hundredth of the time at most, and the last state is always written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graph.run_folder import RunFolder
     from memory.knowledge import Knowledge
 
-SHARE_OF_TIME = 20.0  # a graph that took a second to write is not written again for twenty
+SHARE_OF_TIME = 100.0  # a graph that took a second to write is not written again for a hundred
 
 
 class Publisher:

@@ -18,6 +18,8 @@ from pydantic import Field, ValidationError
 
 from evaluation_locked.seed_folder import copy_seed
 from evaluation_locked.task import Strict, TaskSpec, explain
+from graph.errors import RunError
+from graph.executors.settings import ExecutorSettings
 from graph.trial_folders import TrialFolders
 from memory.history import History
 from memory.journal import Journal
@@ -32,10 +34,6 @@ LOG_TAIL_LINES = 30
 LOG_TAIL_BYTES = 16_384
 
 
-class RunError(RuntimeError):
-    """A run that cannot be started, opened or resumed; the message says what was found and what to do."""
-
-
 class RunConfig(Strict):
     """Everything that was settled when the run began; `run.toml` holds it, and a resumed run reads it from there.
 
@@ -48,6 +46,7 @@ class RunConfig(Strict):
         seed: Root of all random numbers of the search.
         n_threads: CPU threads of a trial.
         workers: Trials at once.
+        executor: Where they run.
         sandboxed: False only where somebody asked for it; scores are then unsealed.
         embedder: Of the idea memory, chosen once; a name of `memory.embedders`.
         memory: Folder of the idea memory that the run shares with others, None for one of its own.
@@ -65,6 +64,7 @@ class RunConfig(Strict):
     seed: int = Field(0, ge=0)
     n_threads: int = Field(1, ge=1)
     workers: int = Field(1, ge=1)
+    executor: ExecutorSettings = ExecutorSettings()
     sandboxed: bool = True
     embedder: str = "local"
     memory: str | None = None

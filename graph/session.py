@@ -6,6 +6,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
 from graph.flight import Flight
@@ -58,7 +60,9 @@ def open_session(
     brief = folder.seed / "brief.md"
     history = History(entries)
     if ended := end_orphans(folder, history.trials):
-        listen(Event("note", history.next_number, text=f"{ended} processes of a run that was killed were ended"))
+        listen(
+            Event("note", history.next_number, text=f"{ended} processes or jobs of a run that was killed were ended")
+        )
     folder.remove_partial_files()
     ideas = open_ideas(folder, config, entries)
     knowledge = Knowledge(
@@ -87,7 +91,8 @@ def open_session(
         listen=_one_at_a_time(listen),
         cancel=cancel or threading.Event(),
     )
-    with ideas:
+    # The matrices of a round are small: threads of the algebra library would wait for each other for ten times as long.
+    with ideas, threadpool_limits(1, user_api="blas"):
         # An interruption may have come between the journal and what follows from it.
         context.publisher.publish(knowledge, whole=True)
         yield context

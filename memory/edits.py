@@ -13,21 +13,25 @@ ambiguous, or the result does not compile, the error says what was found and sho
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _OPEN = re.compile(r"<{7} SEARCH\s*")
 _DIVIDE = re.compile(r"={7}\s*")
 _CLOSE = re.compile(r">{7} REPLACE\s*")
 _NEARLY = re.compile(r"\s*(?:[<>]{4,}\s*(?:search|original|head|replace|updated)?\W*|={5,}\s*)", re.IGNORECASE)
 _NEARLY_OPEN = re.compile(r"\s*<{4,}\s*(?:search|original|head)\W*", re.IGNORECASE)
+
+_STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # where a node of a tree holds statements
 
 
 class EditError(ValueError):
@@ -205,20 +209,48 @@ def normalised(source: str) -> str:
     Raises:
         EditError: The file does not parse.
     """
-    return ast.unparse(_WithoutDocstrings().visit(_parse(source)))
+    return ast.unparse(_without_docstrings(_parse(source)))
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops statements that are a bare constant, which a docstring is, and keeps every body non-empty."""
+@lru_cache(maxsize=8)  # one round asks for that of a child and of its parent again and again
+def tree_of(source: str) -> ast.Module:
+    """Return the syntax tree of a file that compiles; it is shared by all who ask for it, so change nothing in it.
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) and node.value.value is not Ellipsis else node
+    Raises:
+        SyntaxError, ValueError: The file does not compile.
+        RecursionError, MemoryError: It nests too deeply.
+    """
+    _check(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        node = super().generic_visit(node)
-        if not isinstance(node, ast.Module) and getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+def _without_docstrings(node: _Node) -> _Node:
+    """Return a copy without statements that are a bare constant, which a docstring is; no body becomes empty.
+
+    Only what holds statements is copied.
+    """
+    changes: dict[str, list[ast.AST]] = {}
+    for part in _STATEMENTS:
+        held = getattr(node, part, None)
+        if isinstance(held, list):
+            changes[part] = [_without_docstrings(child) for child in held if not _is_bare_constant(child)]
+    if not changes:
         return node
+    if not isinstance(node, ast.Module) and changes.get("body") == []:
+        changes["body"] = [ast.Pass()]
+    copied = copy.copy(node)
+    for part, kept in changes.items():
+        setattr(copied, part, kept)
+    return copied
+
+
+def _is_bare_constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is not Ellipsis
 
 
 def _constant(node: ast.stmt) -> tuple[str, Any] | None:
@@ -238,16 +270,33 @@ def _constant(node: ast.stmt) -> tuple[str, Any] | None:
 
 
 def closest_lines(lines: Sequence[str], search: Sequence[str]) -> str:
-    """Return the window of `lines` most like `search`, with line numbers."""
-    wanted = "\n".join(search)
+    """Return the window of `lines` most like `search`, with line numbers; the first of several."""
+    matcher = difflib.SequenceMatcher(None, "", "\n".join(search), autojunk=False)
     best, best_ratio = 0, -1.0
-    for start in range(max(1, len(lines) - len(search) + 1)):
-        matcher = difflib.SequenceMatcher(None, "\n".join(lines[start : start + len(search)]), wanted, autojunk=False)
-        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
-            ratio = matcher.ratio()
-            if ratio > best_ratio:
-                best, best_ratio = start, ratio
+    for most, start in sorted(_most_alike(lines, search), key=lambda bound: (-bound[0], bound[1])):
+        if most < best_ratio:
+            break
+        matcher.set_seq1("\n".join(lines[start : start + len(search)]))
+        ratio = matcher.ratio()
+        if ratio > best_ratio or (ratio == best_ratio and start < best):
+            best, best_ratio = start, ratio
     return _numbered(lines, best, best + len(search))
+
+
+def _most_alike(lines: Sequence[str], search: Sequence[str]) -> Iterator[tuple[float, int]]:
+    """Yield how alike each window of `lines` and `search` can be at most, and where it starts.
+
+    The bound is that of `difflib.SequenceMatcher.quick_ratio`: all characters that both have, in whatever order.
+    """
+    wanted = Counter("\n".join(search))
+    held = Counter("\n".join(lines[: len(search)]))
+    for start in range(max(1, len(lines) - len(search) + 1)):
+        if start:
+            held.subtract(lines[start - 1])
+            held.update(lines[start + len(search) - 1])
+        both = sum(min(count, held[character]) for character, count in wanted.items())
+        length = wanted.total() + held.total()
+        yield (2.0 * both / length if length else 1.0), start
 
 
 def _places(lines: Sequence[str], search: Sequence[str]) -> list[int]:
@@ -266,17 +315,12 @@ def _numbered(lines: Sequence[str], start: int, stop: int) -> str:
 
 def _parse(source: str) -> ast.Module:
     _compile(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(source)
+    return tree_of(source)
 
 
-@lru_cache(maxsize=64)
 def _compile(source: str) -> None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in edited code is its author's business
-            compile(source, "train.py", "exec", dont_inherit=True)
+        _check(source)
     except SyntaxError as error:
         lines = source.split("\n")
         at = error.lineno or 1
@@ -284,3 +328,10 @@ def _compile(source: str) -> None:
         raise EditError(f"the edited file does not compile: {error.msg} at line {at}\n{shown}") from error
     except ValueError as error:
         raise EditError(f"the edited file does not compile: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _check(source: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an invalid escape in edited code is its author's business
+        compile(source, "train.py", "exec", dont_inherit=True)

@@ -86,6 +86,14 @@ class Journal:
         """Return who of this host writes the run at this moment; empty where nobody does."""
         return self._lock.writer()
 
+    def check(self) -> None:
+        """Make sure, before something is paid for, that its result could be written.
+
+        Raises:
+            RunLockedError: Another process took the run over while this one stood still.
+        """
+        self._lock.check()
+
     def append(self, entry: Entry) -> None:
         """Write one entry durably: when this returns, it is on the disk; when it raises, the file holds what it held.
 

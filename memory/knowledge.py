@@ -171,6 +171,10 @@ class Knowledge:
         """Return what an idea repeats of the run, None where it is news or calls itself a replicate."""
         return self._repeats.find(idea, diff)
 
+    def check_writer(self) -> None:
+        """Make sure that this process is the run's writer still; see `Journal.check`."""
+        self._journal.check()
+
     def begin(self, idea: Idea) -> None:
         """Take note of the idea of a trial in flight: until it is recorded, others are measured against it too."""
         self.history.in_flight[idea.number] = idea

@@ -123,7 +123,7 @@ class RunLock:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         me = Holder(
-            host=socket.gethostname()[:64],
+            host=socket.gethostname(),
             boot=_boot(),
             process=os.getpid(),
             began=process_began(os.getpid()) or 0,

@@ -2,7 +2,7 @@
 
     DIR/memory.toml   the task, the embedder, and the journals of the runs that feed it
     DIR/chroma/       the ideas (see `memory.idea_memory`); made anew from those journals where it is lost
-    DIR/lock          held by the one run that is at work with it
+    DIR/lock          held by the one run that is at work with it (see `memory.run_lock`)
 
 Two runs have the same task where name, kind, target, metric and the rows of the source are the same. The number of
 rows searched, the seed of the search and the budget of a trial may differ: what was tried, and whether it helped, is

@@ -15,6 +15,7 @@ import typer
 from team import graph_cli, memory_cli, page_cli, person_cli, publish_cli, seed_cli
 from team.options import (
     BaseUrlOption,
+    ExecutorOption,
     JsonOption,
     ListByDefault,
     MaxCostOption,
@@ -71,6 +72,7 @@ def run(
         int | None, typer.Option(min=1, help="CPU threads of a trial [default: all cores but one]")
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     memory: Annotated[
         Path | None,
         typer.Option(help="Share the idea memory in this folder with other runs of the same task, one at a time."),
@@ -120,6 +122,7 @@ def run(
         embedder=embedder,
         memory=memory,
         start=start_from,
+        executor=executor,
     )
     raise typer.Exit(start(options, as_json=as_json))
 
@@ -130,6 +133,7 @@ def resume(
     trials: Annotated[int | None, typer.Option(min=1, help="New total of trainings to pay for.")] = None,
     hours: Annotated[float | None, typer.Option("--hours", "--max-hours", min=0.01, help="Wall time from now.")] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     approve: Annotated[
         bool | None, typer.Option("--approve/--no-approve", help="Ask before a changed file is trained.")
     ] = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from memory.records import AXES, DecisionRecord, TrialRecord
+from team.at_work import NARROW, VERY_NARROW, draw
+from team.now import follow
 from team.plain import plain, shown
 from team.summary import count_trials
 
@@ -31,19 +33,8 @@ if TYPE_CHECKING:
     from graph.context import Event
     from graph.run_folder import RunConfig
     from memory.history import History
+    from team.now import AtWork
 
-ROLES = {
-    "strategise": "strategist reads the memory",
-    "scout": "literature scout looks for techniques",
-    "choose": "strategist weighs crowding",
-    "code": "coder edits train.py",
-    "review": "reviewer reads the change",
-    "smoke": "smoke trial",
-    "approve": "a person reads the change",
-    "train": "trial",
-    "judge": "judge scores",
-    "remember": "memory takes it in",
-}
 COLOURS = {
     "kept": "green",
     "discarded": "default",
@@ -55,13 +46,13 @@ COLOURS = {
 }
 SHOWN_TRIALS = 14
 MIN_SHOWN_TRIALS = 3
-OTHER_LINES = 9  # of a drawing, beside its trials
-NARROW, VERY_NARROW = 72, 50  # columns, below which less is shown
+OTHER_LINES = 6  # of a drawing, beside its trials
+ONE_AT_WORK = 3  # lines at most of a single trial at work
 REFRESH_PER_SECOND = 4
 
 
 class Display:
-    """Says what happens, a line each; the terminal's display builds on it."""
+    """Says what happens, a line each; the terminal's display builds on it. Events may come from any thread."""
 
     def __init__(self, config: RunConfig, console: Console):
         self.config = config
@@ -69,6 +60,9 @@ class Display:
         self.history: History | None = None
         self.facts: TaskFacts | None = None
         self.started = time.monotonic()
+        self.at_work: tuple[AtWork, ...] = ()
+        self._threads = threading.Lock()
+        self._told: int | None = None  # the trial that the last line was about
 
     def begin(self, history: History, facts: TaskFacts) -> None:
         """Know the run that is shown; earlier trials of a resumed run are in its history."""
@@ -86,24 +80,43 @@ class Display:
 
     def listen(self, event: Event) -> None:
         """Take in one event of the state machine."""
+        with self._threads:
+            self._take_in(event)
+            self.at_work = follow(self.at_work, event)
+
+    def _take_in(self, event: Event) -> None:
         if event.kind == "note":
-            self.say(event.text)
+            self.say(self._note(event))
+            self._told = event.number if self._is_one_of_several(event.number) else self._told
         elif event.kind == "idea" and event.idea is not None:
             idea = event.idea
             where = f" of trial {idea.parent}" if idea.parent is not None else ""
             axis = f" {idea.axis}" if idea.axis != "-" else ""
             by = f" [dim]({escape(idea.proposed_by)})[/dim]" if self.config.models and idea.proposed_by else ""
             self.console.print(f"{idea.number:4d}  {idea.mode}{axis}{where}: {escape(plain(idea.title))}{by}")
+            self._told = idea.number
         elif isinstance(event.entry, TrialRecord):
             trial = event.entry
             score = f"{trial.score.value:.4f} " if trial.score else ""
             why = escape(plain(trial.reason.splitlines()[0]))
-            self.console.print(f"      [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {why}")
+            alone = self._told is None and len(self.at_work) <= 1  # of a resumed run
+            known = alone or self._told == trial.number  # else the line above is another trial's
+            number = "    " if known else f"{trial.number:4d}"
+            self.console.print(f"{number}  [{COLOURS[trial.outcome]}]{score}{trial.outcome}[/]: {why}")
+            self._told = trial.number
         elif isinstance(event.entry, DecisionRecord):
             word = event.entry
+            self._told = word.trial
             self.console.print(
                 f"      trial {word.trial} [{COLOURS[word.outcome]}]{word.outcome}[/]: {escape(plain(word.reason))}"
             )
+
+    def _note(self, event: Event) -> str:
+        """Return a remark, with the trial that it is about where several are at work."""
+        return f"trial {event.number}: {event.text}" if self._is_one_of_several(event.number) else event.text
+
+    def _is_one_of_several(self, number: int) -> bool:
+        return len(self.at_work) > 1 and any(trial.number == number for trial in self.at_work)
 
 
 class LiveDisplay(Display):
@@ -111,13 +124,7 @@ class LiveDisplay(Display):
 
     def __init__(self, config: RunConfig, console: Console):
         super().__init__(config, console)
-        self.node = ""
-        self.number = 0
-        self.title = ""
-        self.phase = ""
-        self.phase_started = 0.0
         self.remark = ""
-        self.player = ""
         self._live = self._drawing()
 
     @contextlib.contextmanager
@@ -146,26 +153,18 @@ class LiveDisplay(Display):
         """Show a remark below the table."""
         self.remark = text
 
-    def listen(self, event: Event) -> None:
-        """Take in one event; the drawing follows by itself."""
+    def _take_in(self, event: Event) -> None:
         if event.kind == "note":
-            self.say(event.text)
-            return
-        self.number = event.number
-        if event.kind == "node" and event.node is not None:
-            self.node, self.phase, self.player = event.node, "", event.text
-            if event.node == "strategise":
-                self.title = ""
-        elif event.kind == "phase" and event.phase is not None:
-            self.phase, self.phase_started = event.phase, time.monotonic()
-        elif event.kind == "idea" and event.idea is not None:
-            self.title = event.idea.title
+            self.say(self._note(event))
         elif isinstance(event.entry, DecisionRecord):
             self.remark = f"trial {event.entry.trial} {event.entry.outcome}: {event.entry.reason}"
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [self._table()] if self.history and self.history.trials else []
-        parts += [self._now(), self._budget(), *self._below()]
+        at_work, below = self.at_work, self._below()
+        n_recorded = len(self.history.trials) if self.history is not None else 0
+        n_shown, n_lines = self._shares(len(at_work), n_recorded, len(below))
+        parts: list[RenderableType] = [self._table(n_shown)] if n_recorded else []
+        parts += [self._now(at_work, n_lines), self._budget(), *below]
         if self.remark:
             parts.append(Text(plain(self.remark), style="dim", overflow="ellipsis", no_wrap=True))
         facts = self.facts
@@ -177,12 +176,21 @@ class LiveDisplay(Display):
         """Return what is shown beside the run itself."""
         return []
 
-    def _n_shown(self) -> int:
-        """Return how many trials fit on the screen."""
-        room = self.console.height - OTHER_LINES - len(self._below())
-        return max(MIN_SHOWN_TRIALS, min(SHOWN_TRIALS, room))
+    def _shares(self, n_at_work: int, n_recorded: int, n_below: int) -> tuple[int, int]:
+        """Return how many recorded trials, and how many lines of trials at work, fit on the screen."""
+        room = self.console.height - OTHER_LINES - n_below
+        if n_at_work <= 1:
+            return max(MIN_SHOWN_TRIALS, min(SHOWN_TRIALS, room - ONE_AT_WORK)), ONE_AT_WORK
+        n_lines = min(n_at_work, max(MIN_SHOWN_TRIALS, room // 2, room - n_recorded))
+        return max(MIN_SHOWN_TRIALS, min(SHOWN_TRIALS, room - n_lines)), n_lines
 
-    def _table(self) -> Table:
+    def _now(self, at_work: tuple[AtWork, ...], n_lines: int) -> RenderableType:
+        """Return the trials at work, or that there is none."""
+        if at_work:
+            return draw(at_work, self.config.task, width=self.console.width, n_lines=n_lines)
+        return Text("no trial at work" if self.history and self.history.trials else "starting", style="bold")
+
+    def _table(self, n_shown: int) -> Table:
         assert self.history is not None
         width = self.console.width
         table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
@@ -200,7 +208,7 @@ class LiveDisplay(Display):
             table.add_column("gain", justify="right", no_wrap=True)
         table.add_column("outcome", no_wrap=True)
         champion = self.history.champion
-        for trial in list(self.history.trials.values())[-self._n_shown() :]:
+        for trial in list(self.history.trials.values())[-n_shown:]:
             outcome = self.history.outcome(trial.number)
             mark = " *" if champion is not None and champion.number == trial.number else ""
             cells = {
@@ -217,40 +225,6 @@ class LiveDisplay(Display):
             left_out |= {"axis"} if width < VERY_NARROW else set()
             table.add_row(*(cell for name, cell in cells.items() if name not in left_out))
         return table
-
-    def _now(self) -> RenderableType:
-        caps = self.config.task.caps
-        cap = {
-            "featurising": caps.featurise_seconds,
-            "training": caps.train_seconds / self.config.task.split.n_trainings,
-            "predicting": caps.predict_seconds,
-        }.get(self.phase)
-        what = ROLES.get(self.node, "starting") + (f" [dim]({escape(self.player)})[/dim]" if self.player else "")
-        narrow = self.console.width < NARROW
-        line = Table.grid(expand=True, padding=(0, 1))
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        title = shown(self.title, "italic")
-        title.no_wrap, title.overflow = True, "ellipsis"
-        cells: list[RenderableType] = [f"[bold]trial {self.number}[/bold]  {what}"]
-        if not narrow:
-            line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-            cells.append(title)
-        if cap is None:
-            line.add_row(*cells)
-            return Group(line, title) if narrow and self.title else line
-        spent = time.monotonic() - self.phase_started
-        bar_width = 10 if narrow else 24
-        bar = ProgressBar(total=cap, completed=min(spent, cap), width=bar_width)
-        clock = f"{self.phase} {spent:.0f}/{cap:g} s"
-        if not narrow:
-            line.add_column(width=bar_width)
-            line.add_column(no_wrap=True)
-            line.add_row(*cells, bar, clock)
-            return line
-        line.add_row(*cells)
-        below = Table.grid(padding=(0, 1))
-        below.add_row(bar, clock)
-        return Group(line, title, below)
 
     def _budget(self) -> Text:
         trained = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from evaluation_locked.task import Strict
 from graph.run_folder import write_atomically
+from memory.records import TrialRecord
 from memory.run_lock import process_began
 
 if TYPE_CHECKING:
@@ -27,6 +29,26 @@ if TYPE_CHECKING:
 Standing = Literal["working", "ended", "waiting", "interrupted", "killed", "unknown"]
 
 
+class AtWork(Strict):
+    """A trial that is begun, and neither recorded nor given up.
+
+    Attributes:
+        number: Its number.
+        node: The step of its round, such as `train`.
+        phase: Of the trial, empty outside one.
+        since: When node or phase was entered, in seconds since 1970.
+        title: Of its idea, empty before one is chosen.
+        player: The model that plays the role whose turn it is; empty for the offline team.
+    """
+
+    number: int
+    node: str
+    phase: str = ""
+    since: float
+    title: str = ""
+    player: str = ""
+
+
 class Now(Strict):
     """What the process that last worked on a run was doing.
 
@@ -34,11 +56,8 @@ class Now(Strict):
         process: Its number on `host`.
         process_began: When the kernel started it, in its own ticks, so that a later process of that number is not it.
         begun_at: When it began to work on the run, in seconds since 1970; so are the other times.
-        number: The trial at work.
-        node: The step of the round, such as `train`; empty while crystals are read.
-        phase: Of the trial, empty outside one.
-        since: When node or phase was entered.
-        title: Of the idea at work, empty before one is chosen.
+        at_work: The trials in flight by their numbers; none while crystals are read.
+        since: When something of this changed last.
         over: Whether the process is done with the run.
         stopped: Why the run ended; empty where it was interrupted, and while it works.
         waits: Whether it ended with a question that a person has to answer.
@@ -48,11 +67,8 @@ class Now(Strict):
     process_began: int
     host: str
     begun_at: float
-    number: int = 0
-    node: str = ""
-    phase: str = ""
+    at_work: tuple[AtWork, ...] = ()
     since: float
-    title: str = ""
     over: bool = False
     stopped: str = ""
     waits: bool = False
@@ -67,6 +83,26 @@ class Now(Strict):
         return "working" if process_began(self.process) == self.process_began else "killed"
 
 
+def follow(at_work: tuple[AtWork, ...], event: Event) -> tuple[AtWork, ...]:
+    """Return the trials at work after an event, by their numbers."""
+    trials = {trial.number: trial for trial in at_work}
+    held = trials.get(event.number)
+    title = event.idea.title if event.idea is not None else ""
+    if event.kind == "over" or isinstance(event.entry, TrialRecord):
+        trials.pop(event.number, None)
+    elif event.kind == "node" and event.node is not None:
+        if held is not None and event.node != "strategise":
+            title = title or held.title
+        trials[event.number] = AtWork(
+            number=event.number, node=event.node, since=time.time(), title=title, player=event.text
+        )
+    elif held is not None and event.kind == "phase" and event.phase is not None:
+        trials[event.number] = held.model_copy(update={"phase": event.phase, "since": time.time()})
+    elif held is not None and event.kind == "idea":
+        trials[event.number] = held.model_copy(update={"title": title})
+    return tuple(trials[number] for number in sorted(trials))
+
+
 class Announcer:
     """Keeps `now.json` of a run current while its process works on it.
 
@@ -79,6 +115,7 @@ class Announcer:
         self.stopped = ""
         self.waits = False
         self._path = folder.now
+        self._threads = threading.Lock()
         began = process_began(os.getpid())
         self._now = Now(
             process=os.getpid(),
@@ -99,23 +136,20 @@ class Announcer:
         return both
 
     def listen(self, event: Event) -> None:
-        """Take in one event of the state machine."""
-        if event.kind == "node" and event.node is not None:
-            title = "" if event.node == "strategise" else self._now.title
-            self._change(number=event.number, node=event.node, phase="", title=title)
-        elif event.kind == "phase" and event.phase is not None:
-            self._change(number=event.number, phase=event.phase)
-        elif event.kind == "idea" and event.idea is not None:
-            self._change(title=event.idea.title)
+        """Take in one event of the state machine; from any thread."""
+        with self._threads:
+            at_work = follow(self._now.at_work, event)
+            if at_work != self._now.at_work:
+                self._change(at_work=at_work)
 
     def end(self) -> None:
         """Say that the process is done with the run."""
-        if self._path.parent.is_dir():  # a run that could not be prepared has no folder any more
-            self._change(node="", phase="", over=True, stopped=self.stopped, waits=self.waits)
+        with self._threads:
+            if self._path.parent.is_dir():  # a run that could not be prepared has no folder any more
+                self._change(at_work=(), over=True, stopped=self.stopped, waits=self.waits)
 
     def _change(self, **changes: object) -> None:
-        since = self._now.since if changes.keys() == {"title"} else time.time()
-        self._now = self._now.model_copy(update={**changes, "since": since})
+        self._now = self._now.model_copy(update={**changes, "since": time.time()})
         self._write()
 
     def _write(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -34,6 +34,10 @@ RunArgument = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option(min=1, help="Trials at once, each with a GPU or a share of the threads [default: one a GPU]"),
+]
+ExecutorOption = Annotated[
+    Literal["local", "ray", "slurm"] | None,
+    typer.Option("--executor", help="Where trials run: local, ray or slurm [default: team.toml, or local]"),
 ]
 ModelOption = Annotated[
     str | None,

@@ -22,7 +22,7 @@ RESUME_LOG = "resume.log"
 
 
 def pause(folder: RunFolder) -> str:
-    """Ask a run to stop after its trial; return what follows, in words.
+    """Ask a run to stop after the trials at work; return what follows, in words.
 
     Raises:
         RunError: It is not at work.
@@ -30,7 +30,7 @@ def pause(folder: RunFolder) -> str:
     if not Journal(folder.journal).writer():
         raise RunError(f"run {folder.name} is not at work, so there is nothing to pause")
     write_atomically(folder.pause, f"asked at {utc_now()}\n")
-    return f"run {folder.name} stops after the trial at work; `team resume {folder.name}` goes on"
+    return f"run {folder.name} stops after what is at work; `team resume {folder.name}` goes on"
 
 
 def unpause(folder: RunFolder) -> bool:

@@ -22,7 +22,7 @@ from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.sources import load_source
 from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
-from graph.folds import visible_devices
+from graph.executors.local import visible_devices
 from graph.run_folder import RunConfig, RunError, RunFolder, create_run
 from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from graph.context import Event
+    from graph.executors.settings import ExecutorSettings, Kind
     from memory.person import Answer, Question
     from memory.techniques import Technique
     from team.casting import TeamOptions
@@ -70,6 +71,7 @@ class RunOptions:
     embedder: str = "local"
     memory: Path | None = None
     start: str | None = None
+    executor: Kind | None = None
 
 
 def start(options: RunOptions, *, as_json: bool) -> int:
@@ -88,7 +90,8 @@ def start(options: RunOptions, *, as_json: bool) -> int:
     if options.sandboxed and not sandbox.landlock_abi():
         raise SandboxError(sandbox.NO_LAYER)
     settings = settle_team(options.team)
-    workers = options.workers or max(1, len(visible_devices()))
+    executor = _executor(options.executor, settings.executor)
+    workers = options.workers or (max(1, len(visible_devices())) if executor.kind == "local" else 1)
     config = RunConfig(
         name=options.name or _free_name(options.runs, task.name),
         task=task,
@@ -99,6 +102,7 @@ def start(options: RunOptions, *, as_json: bool) -> int:
         seed=options.seed,
         n_threads=options.threads or max(1, (len(os.sched_getaffinity(0)) - 1) // workers),
         workers=workers,
+        executor=executor,
         sandboxed=options.sandboxed,
         approve=options.approve,
         models=_models(settings),
@@ -122,6 +126,7 @@ def resume_run(
     approve: bool | None,
     team: TeamOptions,
     as_json: bool,
+    executor: Kind | None = None,
 ) -> int:
     """Go on with a run; return the exit code. What is None stays as the run has it.
 
@@ -135,6 +140,7 @@ def resume_run(
         "trials": trials or config.trials,
         "hours": hours or config.hours,
         "workers": workers or config.workers,
+        "executor": _executor(executor, settings.executor if team.team_file else config.executor),
         "approve": config.approve if approve is None else approve,
         "models": _models(settings),
     }
@@ -180,6 +186,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TEAM_CACHE") or platformdirs.user_cache_dir("crystal-research-team"))
 
 
+def _executor(kind: Kind | None, settings: ExecutorSettings) -> ExecutorSettings:
+    return settings if kind is None else settings.model_copy(update={"kind": kind})
+
+
 def _models(settings: TeamSettings) -> dict[str, str]:
     return {str(role): held.model for role, held in settings.roles.items()}
 
@@ -187,6 +197,7 @@ def _models(settings: TeamSettings) -> dict[str, str]:
 def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_json: bool) -> int:
     """Prepare what is missing, run rounds, print the summary."""
     from graph.campaign import advance
+    from graph.executors import open_executor
     from graph.flight import Flight
     from graph.session import open_session
     from team.asking import ask_at_terminal
@@ -207,10 +218,12 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
         with contextlib.ExitStack() as stack:
             cancel = stack.enter_context(_stop_on_interrupt(display))
             report = stack.enter_context(ReportWriter(folder, display.say))
+            executor = stack.enter_context(open_executor(config.executor, config.workers))
             flight = Flight()
             team = with_own_ideas(open_team(settings, folder, config, display.say, cancel, flight.aside))
             listen = announcer.hear(lambda event: _tell(event, display.listen, report.listen))
             context = stack.enter_context(open_session(folder, config, journal, team, listen, cancel, flight))
+            context.executor = executor
             if sys.stdin.isatty() and display.console.is_terminal:
 
                 def ask(question: Question) -> Answer | None:

@@ -24,7 +24,8 @@ from graph.run_folder import RunError, last_words
 from memory.history import History
 from memory.journal import Journal
 from memory.records import TrialRecord
-from team.display import COLOURS, NARROW, REFRESH_PER_SECOND, LiveDisplay
+from team.at_work import NARROW, counted
+from team.display import COLOURS, REFRESH_PER_SECOND, LiveDisplay
 from team.frames import trial_fields
 from team.graph_view.listing import headline
 from team.now import Now, read_now
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from graph.run_folder import RunFolder
     from memory.records import Entry
-    from team.now import Standing
+    from team.now import AtWork, Standing
 
 LOOK_SECONDS = 0.5
 STARTING_SECONDS = 60.0  # a new run may take so long to say what it does: imports on a busy machine
@@ -89,7 +90,7 @@ class Follower:
         name = self.folder.name
         since = time.strftime("%H:%M:%S", time.localtime(self.now.since)) if self.now is not None else ""
         return {
-            "working": "at work",
+            "working": self._told_work,
             "ended": f"ended at {since}: {self.now.stopped if self.now is not None else ''}",
             "waiting": f"waits for your answer since {since}: `team approve {name} --show`",
             "interrupted": f"interrupted at {since}; `team resume {name}` goes on",
@@ -100,13 +101,19 @@ class Follower:
         }[self.standing]
 
     @property
+    def _told_work(self) -> str:
+        at_work = self.now.at_work if self.now is not None else ()
+        return f"at work on {len(at_work)} trials ({counted(at_work, at_work)})" if len(at_work) > 1 else "at work"
+
+    @property
     def seconds_left(self) -> float | None:
         """About how long the rest of the run takes, by the median of its last rounds; None where nothing tells."""
         trained = [trial for trial in self.history.trials.values() if trial.status != "not run"]
         rounds = sorted(round_seconds(trial) for trial in trained[-RECENT_ROUNDS:])
         if not rounds or self.now is None or self.standing != "working":
             return None
-        left = rounds[len(rounds) // 2] * max(0, self.config.trials - len(trained))
+        to_train = max(0, self.config.trials - len(trained))
+        left = rounds[len(rounds) // 2] * to_train / max(1, min(self.config.workers, to_train))
         if self.config.hours is not None:
             left = min(left, self.now.begun_at + 3600 * self.config.hours - time.time())
         return max(0.0, left)
@@ -131,17 +138,14 @@ class WatchDisplay(LiveDisplay):
                 self.facts = load_facts(follower.folder.locked)
         if now is None:
             return
-        behind = time.monotonic() - time.time()  # the other process's clock on ours
         at_work = follower.standing == "working"
         end = time.time() if at_work else now.since
         self.started = time.monotonic() - (end - now.begun_at)
-        self.number, self.title = now.number, now.title if at_work else ""
-        self.node, self.phase = (now.node, now.phase) if at_work else ("", "")
-        self.phase_started = now.since + behind
+        self.at_work = now.at_work if at_work else ()
 
-    def _now(self) -> RenderableType:
+    def _now(self, at_work: tuple[AtWork, ...], n_lines: int) -> RenderableType:
         if self.follower.standing == "working":
-            return super()._now()
+            return super()._now(at_work, n_lines)
         return shown(self.follower.told_standing, "bold")
 
     def _below(self) -> list[RenderableType]:
@@ -157,7 +161,7 @@ class WatchDisplay(LiveDisplay):
         if self.follower.standing == "working" and self.console.height > LOW_SCREEN:
             n_lines = LOG_LINES_NARROW if narrow else LOG_LINES
             for words in log_tail(self.follower, n_lines):
-                parts.append(Text(f"| {words}", style="dim", overflow="ellipsis", no_wrap=True))
+                parts.append(Text(words, style="dim", overflow="ellipsis", no_wrap=True))
         return parts
 
 
@@ -193,7 +197,10 @@ def print_lines(follower: Follower, console: Console, *, once: bool, as_json: bo
     champion = follower.history.champion
     score = follower.history.mean_score(champion.number) if champion is not None else None
     if as_json:
-        told = {"kind": "standing", "standing": follower.standing, "trials": len(follower.history.trials)}
+        told: dict[str, object] = {"kind": "standing", "standing": follower.standing}
+        told["trials"] = len(follower.history.trials)
+        if follower.standing == "working" and follower.now is not None:
+            told["at_work"] = [trial.model_dump(mode="json") for trial in follower.now.at_work]
         number = champion.number if champion is not None else None
         stopped = follower.now.stopped if follower.now is not None else ""
         print(json.dumps(told | {"champion": number, "score": score, "stopped": stopped}), flush=True)
@@ -205,14 +212,17 @@ def print_lines(follower: Follower, console: Console, *, once: bool, as_json: bo
 
 
 def log_tail(follower: Follower, n_lines: int) -> list[str]:
-    """Return the last lines that the trial at work printed, none where no trial is at work."""
-    now = follower.now
-    if now is None or now.node not in ("smoke", "train"):
-        return []
-    folder = follower.folder.trial_folders.find(now.number)
-    if folder is None:
-        return []
-    return last_words(folder / "smoke" if now.node == "smoke" else folder, n_lines)
+    """Return the last lines that the trial at work printed, of several trials the last line of each with its number."""
+    logs: list[tuple[int, list[str]]] = []
+    at_work = follower.now.at_work if follower.now is not None else ()
+    for trial in at_work:
+        folder = follower.folder.trial_folders.find(trial.number) if trial.node in ("smoke", "train") else None
+        if folder is not None and len(logs) < n_lines:
+            words = last_words(folder / "smoke" if trial.node == "smoke" else folder, n_lines)
+            logs += [(trial.number, words)] if words else []
+    if len(at_work) == 1:
+        return [f"| {line}" for _, words in logs for line in words]
+    return [f"{number} | {words[-1]}" for number, words in logs]
 
 
 def round_seconds(trial: TrialRecord) -> float:

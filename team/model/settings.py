@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from graph.executors.settings import ExecutorSettings
 from graph.run_folder import RunError
 
 RoleName = Literal["strategist", "scout", "coder", "reviewer"]
@@ -57,7 +58,7 @@ PROVIDERS = {  # LangChain's names of providers, and the package of each
     "xai": "langchain-xai",
 }
 
-_SECTIONS = ("defaults", "roles", "prices", "limits")
+_SECTIONS = ("defaults", "roles", "prices", "limits", "executor")
 _PRICES = {"in": "price_in", "out": "price_out", "cached_in": "price_cached_in"}
 _KEY_NAMES = re.compile(r"(api|access|secret|auth)?_?-?(key|token|secret|password|authorization)", re.IGNORECASE)
 _KEY_VALUES = re.compile(r"\b(sk|pk|rk|gsk|hf|xai|key|lsv2)[-_][A-Za-z0-9_-]{12,}|\bBearer\s+\S+|\bAIza\S{20,}")
@@ -132,6 +133,7 @@ class TeamSettings(BaseModel):
         roles: The roles that a model plays; the offline team plays the others.
         max_cost: USD that a run may spend, None for no limit.
         max_tokens: Tokens that a run may spend, of prompts and answers together, None for no limit.
+        executor: Where trials run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -139,6 +141,7 @@ class TeamSettings(BaseModel):
     roles: dict[RoleName, RoleSettings] = {}
     max_cost: float | None = Field(None, gt=0)
     max_tokens: int | None = Field(None, gt=0)
+    executor: ExecutorSettings = ExecutorSettings()
 
 
 def load_team_settings(
@@ -183,7 +186,11 @@ def load_team_settings(
     limits = _table(tables, "limits", ("max_cost", "max_tokens"), where)
     limits |= {key: value for key, value in (("max_cost", max_cost), ("max_tokens", max_tokens)) if value is not None}
     try:
-        settings = TeamSettings(roles=roles, **limits)
+        executor = ExecutorSettings(**_table(tables, "executor", tuple(ExecutorSettings.model_fields), where))
+    except ValidationError as error:
+        raise SettingsError(f"{where}: executor.{_first(error)}") from None
+    try:
+        settings = TeamSettings(roles=roles, executor=executor, **limits)
     except ValidationError as error:
         raise SettingsError(f"{where}: limits: {_first(error)}") from None
     _need_prices(settings)
@@ -251,7 +258,7 @@ def _refuse_secrets(tables: dict[str, Any], where: str, prefix: str = "") -> Non
         at = f"{prefix}{name}"
         if isinstance(value, dict):
             _refuse_secrets(value, where, f"{at}.")
-        elif _KEY_NAMES.fullmatch(name) or (isinstance(value, str) and _KEY_VALUES.search(value)):
+        elif _KEY_NAMES.fullmatch(name) or any(_KEY_VALUES.search(text) for text in _texts(value)):
             raise SettingsError(
                 f"{where}: {at} holds a key, which no file of ours may: take it out, export it in the shell, and write "
                 'api_key_env = "NAME_OF_THE_VARIABLE" where it is not OPENAI_API_KEY'
@@ -261,6 +268,10 @@ def _refuse_secrets(tables: dict[str, Any], where: str, prefix: str = "") -> Non
                 f"{where}: {at} is no name of an environment variable (and is not shown, for it may be a key): "
                 "write a name such as MY_API_KEY, and export the key under it"
             )
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def _refuse_unknown(table: dict[str, Any], known: tuple[str, ...], where: str, prefix: str) -> None:

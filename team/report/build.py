@@ -105,7 +105,9 @@ class Gatherer:
 def header(summary: Summary, seal: str, rows: list[Row], spend: dict[str, Any]) -> dict[str, Any]:
     """Return what the top of the page says."""
     keeps = sum(row.outcome == "kept" and row.mode != "baseline" for row in rows)
-    return asdict(summary) | {
+    said = asdict(summary)
+    del said["spend"]  # by role, as no JSON; the page shows the sums
+    return said | {
         "path": "",  # where the run lies on this machine is nobody else's business
         "seal": seal,
         "n_trials": len(rows),

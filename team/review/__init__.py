@@ -20,10 +20,9 @@ they would outlive the clock; torch and `nearest_neighbours` have their own.
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 
+from memory.edits import tree_of
 from team.review import change, flow, luck, order, reach, tables
 from team.review.finding import Finding, first_of_each
 from team.review.names import Names
@@ -44,11 +43,7 @@ def findings(source: str, parent: str | None = None) -> tuple[Finding, ...]:
         if (coding := _CODING.match(text)) and coding[1].lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
             return (Finding(line, "S0", f"the file is to be read as {coding[1]}: write it in UTF-8"),)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape is its author's business
-            compile(source, "train.py", "exec", dont_inherit=True)
-            tree = ast.parse(source)
-        names = Names(tree)
+        names = Names(tree_of(source))
         calls = order.Calls(names)
         found = [
             *reach.findings(names),
@@ -56,7 +51,7 @@ def findings(source: str, parent: str | None = None) -> tuple[Finding, ...]:
             *order.findings(calls),
             *flow.findings(names),
             *luck.findings(names),
-            *(change.findings(source, parent) if parent is not None else ()),
+            *(change.findings(names, source, parent) if parent is not None else ()),
         ]
     except SyntaxError as error:
         return (Finding(error.lineno or 1, "S0", f"the file does not parse: {error.msg}"),)

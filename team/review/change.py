@@ -11,13 +11,17 @@ from memory.edits import EditError, normalised
 from team.review.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from team.review.names import Names
+
+_PARTS = ("body", "orelse", "finalbody")
+_ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def findings(source: str, parent: str) -> Iterator[Finding]:
-    """Yield what the change from `parent` to `source` leaves without effect."""
+def findings(names: Names, source: str, parent: str) -> Iterator[Finding]:
+    """Yield what the change from `parent` to `source`, whose tree `names` has read, leaves without effect."""
     try:
         before, after = normalised(parent), normalised(source)
     except EditError:
@@ -25,18 +29,20 @@ def findings(source: str, parent: str) -> Iterator[Finding]:
     if before == after:
         yield Finding(1, "N1", "the change does nothing: without comments and layout the code equals its parent's")
         return
-    dead = [(name, node) for name, node in _unread(ast.parse(source)) if _changed(node, before)]
-    idle = _without_idle(before) == _without_idle(after)
+    unread = _unread(names.tree, names.walk)
+    dead = [(name, node) for name, node in unread if _changed(node, before)]
+    closed = _closes(names.tree, names.nodes)
+    idle = _without_idle(before) == (_without_idle(after) if unread or closed else after)
     for name, node in dead:
         reason = f"nothing reads {name}" + (", and the change does nothing else" if idle else "")
         yield Finding(node.lineno, "N2", reason, blocking=idle)
     if idle and not dead:
         yield Finding(1, "N2", "the change is only of code that is never reached or read")
-    for node in _never_run(ast.parse(source)):
-        if not idle and _changed(node, before):
+    for node in _never_run(ast.parse(source)) if closed and not idle else ():
+        if _changed(node, before):
             yield Finding(node.lineno, "N2", "this code is never reached", blocking=False)
     if not idle:
-        yield from _unread_inside(source, parent)
+        yield from _unread_inside(names.nodes, parent)
 
 
 def _changed(node: ast.stmt, before: str) -> bool:
@@ -44,10 +50,12 @@ def _changed(node: ast.stmt, before: str) -> bool:
     return normalised(text) not in before if isinstance(node, _DEFINITIONS) else text not in before
 
 
-def _unread(tree: ast.Module) -> list[tuple[str, ast.stmt]]:
+def _unread(tree: ast.Module, walk: Callable[[ast.AST], Iterable[ast.AST]] = ast.walk) -> list[tuple[str, ast.stmt]]:
     """Return the top-level definitions that nothing else in the file names."""
-    inside = {node: Counter(n.id for n in ast.walk(node) if isinstance(n, ast.Name)) for node in tree.body}
-    read = sum(inside.values(), Counter())
+    inside = {node: Counter(n.id for n in walk(node) if isinstance(n, ast.Name)) for node in tree.body}
+    read: Counter[str] = Counter()
+    for named in inside.values():
+        read.update(named)
     found = []
     for node in tree.body:
         names = _defined(node)
@@ -79,7 +87,9 @@ def _without_idle(text: str) -> str:
     """Return the code without what is never read or never reached, down to where nothing more goes."""
     while True:
         tree = ast.parse(text)
-        tree = _Reached(_switches(tree)).visit(tree)
+        nodes = tuple(ast.walk(tree))
+        if _closes(tree, nodes):
+            tree = _Reached(_switches(tree, nodes)).visit(tree)
         dead = {node for _, node in _unread(tree)}
         tree.body = [node for node in tree.body if node not in dead]
         shorter = ast.unparse(ast.fix_missing_locations(tree))
@@ -88,16 +98,32 @@ def _without_idle(text: str) -> str:
         text = shorter
 
 
-def _switches(tree: ast.Module) -> dict[str, bool]:
+def _closes(tree: ast.Module, nodes: Iterable[ast.AST]) -> bool:
+    """Return whether `_Reached` has anything to leave out; most files have nothing."""
+    switches = _switches(tree, nodes)
+    for node in nodes:
+        if isinstance(node, ast.If | ast.IfExp) and _taken(node.test, switches) is not None:
+            return True
+        for part in _PARTS:
+            body = getattr(node, part, None)
+            if isinstance(body, list) and (
+                any(isinstance(child, _ENDS) for child in body[:-1])
+                or (any(isinstance(child, ast.Pass) for child in body) and (part != "body" or len(body) > 1))
+            ):
+                return True
+    return False
+
+
+def _switches(tree: ast.Module, nodes: Iterable[ast.AST]) -> dict[str, bool]:
     """Return the top-level constants that are set once, and whether they are true."""
-    stored = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    stored = Counter(n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
     return {
         node.targets[0].id: bool(node.value.value)
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and isinstance(node.value, ast.Constant)
-        and stored.count(node.targets[0].id) == 1
+        and stored[node.targets[0].id] == 1
     }
 
 
@@ -110,7 +136,7 @@ class _Reached(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
-        taken = self._taken(node.test)
+        taken = _taken(node.test, self.switches)
         if taken is None:
             return node
         self.left_out += node.orelse if taken else node.body
@@ -118,43 +144,42 @@ class _Reached(ast.NodeTransformer):
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         self.generic_visit(node)
-        taken = self._taken(node.test)
+        taken = _taken(node.test, self.switches)
         return node if taken is None else (node.body if taken else node.orelse)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         node = super().generic_visit(node)
-        for part in ("body", "orelse", "finalbody"):
+        for part in _PARTS:
             body = getattr(node, part, None)
             if isinstance(body, list):
-                ends = (ast.Return, ast.Raise, ast.Break, ast.Continue)
-                last = next((i for i, child in enumerate(body) if isinstance(child, ends)), len(body))
+                last = next((i for i, child in enumerate(body) if isinstance(child, _ENDS)), len(body))
                 self.left_out += body[last + 1 :]
                 kept = [child for child in body[: last + 1] if not isinstance(child, ast.Pass)]
                 setattr(node, part, kept or ([ast.Pass()] if part == "body" and body else []))
         return node
 
-    def _taken(self, test: ast.expr) -> bool | None:
-        match test:
-            case ast.Constant(value=value):
-                return bool(value)
-            case ast.Name(id=name):
-                return self.switches.get(name)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                taken = self._taken(operand)
-                return None if taken is None else not taken
-            case _:
-                return None
+
+def _taken(test: ast.expr, switches: Mapping[str, bool]) -> bool | None:
+    match test:
+        case ast.Constant(value=value):
+            return bool(value)
+        case ast.Name(id=name):
+            return switches.get(name)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            taken = _taken(operand, switches)
+            return None if taken is None else not taken
+        case _:
+            return None
 
 
 def _never_run(tree: ast.Module) -> list[ast.stmt]:
-    reached = _Reached(_switches(tree))
+    reached = _Reached(_switches(tree, tuple(ast.walk(tree))))
     reached.visit(tree)
     return reached.left_out
 
 
-def _unread_inside(source: str, parent: str) -> Iterator[Finding]:
+def _unread_inside(nodes: Sequence[ast.AST], parent: str) -> Iterator[Finding]:
     """Yield new variables and attributes of `self` that are set and never read; notes, for they may draw numbers."""
-    nodes, before = tuple(ast.walk(ast.parse(source))), _assignments(parent)
     read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     read |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
     read |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
@@ -165,7 +190,7 @@ def _unread_inside(source: str, parent: str) -> Iterator[Finding]:
         for target in node.targets:
             match target:
                 case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name) if name not in read:
-                    if not name.startswith("_") and ast.unparse(node) not in before:
+                    if not name.startswith("_") and ast.unparse(node) not in _assignments(parent):
                         yield Finding(node.lineno, "N2", f"{name} is set and never read", blocking=False)
                 case _:
                     pass

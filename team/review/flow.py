@@ -72,10 +72,10 @@ class _Flow:
             node
             for functions in names.definitions.values()
             for node in functions
-            if any(isinstance(n, ast.Attribute) and (n.attr == _SOURCE or self._predicts(n)) for n in ast.walk(node))
+            if any(isinstance(n, ast.Attribute) and (n.attr == _SOURCE or self._predicts(n)) for n in names.walk(node))
         }
         calls = {
-            node: {f for n in ast.walk(node) if isinstance(n, ast.Call) for f in names.local_functions(n.func)}
+            node: {f for n in names.walk(node) if isinstance(n, ast.Call) for f in names.local_functions(n.func)}
             for functions in names.definitions.values()
             for node in functions
         }
@@ -112,7 +112,7 @@ class _Flow:
                 self._loop(target, values, frame)
                 self.run([*body, *body, *orelse], frame)  # twice: what one round leaves, the next one meets
             case _:
-                for child in ast.iter_child_nodes(node):
+                for child in self.names.children(node):
                     if isinstance(child, ast.stmt):
                         self._statement(child, frame)
                     elif isinstance(child, ast.withitem):
@@ -142,7 +142,7 @@ class _Flow:
             if self._is_stacked(value, frame):
                 frame.stacked.add(text)
             if self._is_single(value, frame):
-                frame.single.update(n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+                frame.single.update(n.id for n in self.names.walk(target) if isinstance(n, ast.Name))
 
     def _mark(self, target: ast.expr, frame: Frame) -> None:
         match target:
@@ -157,7 +157,7 @@ class _Flow:
     def _loop(self, target: ast.expr, values: ast.expr, frame: Frame) -> None:
         if self._value(values, frame):
             self._mark(target, frame)
-        names = {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        names = {n.id for n in self.names.walk(target) if isinstance(n, ast.Name)}
         text = text_of(values)
         in_batches = any(word in text for word in ("split(", "chunk(", "batch", "Loader"))
         if text.startswith(("range(", "enumerate(")):
@@ -196,7 +196,7 @@ class _Flow:
                 self._assign([target], value, frame)
                 return self._value(target, frame)
             case _:
-                return any([self._value(child, frame) for child in ast.iter_child_nodes(node)])
+                return any([self._value(child, frame) for child in self.names.children(node)])
 
     def _call(self, call: ast.Call, frame: Frame) -> bool:
         arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
@@ -273,7 +273,9 @@ class _Flow:
             given += isinstance(self.names.parents[function], ast.ClassDef)
             plain = [*function.args.posonlyargs, *function.args.args]
             self._submitted |= {
-                n.value.id for n in ast.walk(function) if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)
+                n.value.id
+                for n in self.names.walk(function)
+                if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)
             }
             self._read(function, Frame(mixed={a.arg for a in plain[given : given + 1]}))
 
@@ -313,7 +315,7 @@ class _Flow:
         while not isinstance(node, ast.FunctionDef | ast.Module):
             node = self.names.parents[node]
         return isinstance(node, ast.FunctionDef) and any(
-            isinstance(a, ast.arg) and a.arg == name for a in ast.walk(node.args)
+            isinstance(a, ast.arg) and a.arg == name for a in self.names.walk(node.args)
         )
 
     def _statistic(self, call: ast.Call, name: str, *, on: bool, frame: Frame) -> None:
@@ -378,12 +380,12 @@ class _Flow:
 
     def _is_single(self, node: ast.expr, frame: Frame) -> bool:
         """Return whether a value belongs to one crystal of a loop over crystals."""
-        for child in ast.walk(node):
+        for child in self.names.walk(node):
             if isinstance(child, ast.Name) and child.id in frame.single:
                 return True
             if isinstance(child, ast.Subscript) and frame.holds(child.value):
                 index = child.slice.elts[0] if isinstance(child.slice, ast.Tuple) else child.slice
-                if any(isinstance(n, ast.Name) and n.id in frame.counters for n in ast.walk(index)):
+                if any(isinstance(n, ast.Name) and n.id in frame.counters for n in self.names.walk(index)):
                     return True
         return False
 

@@ -50,7 +50,7 @@ def findings(names: Names) -> Iterator[Finding]:
 
 def _seed(call: ast.Call, names: Names, values: dict[str, list[ast.expr]]) -> Iterator[Finding]:
     given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    behind = [node for argument in given for node in _behind(argument, values, set())]
+    behind = [node for argument in given for node in _behind(argument, names, values, set())]
     if any(_reads_clock(node, names) for node in behind):
         yield Finding(call.lineno, "L6", "a seed from the clock or the memory: the seed is task.facts.seed")
     elif not given:
@@ -119,11 +119,11 @@ def _values(names: Names) -> dict[str, list[ast.expr]]:
     return values
 
 
-def _behind(node: ast.expr, values: dict[str, list[ast.expr]], seen: set[str]) -> Iterator[ast.AST]:
+def _behind(node: ast.expr, names: Names, values: dict[str, list[ast.expr]], seen: set[str]) -> Iterator[ast.AST]:
     """Yield the nodes of an expression, and of what its variables were assigned."""
-    for child in ast.walk(node):
+    for child in names.walk(node):
         yield child
         if isinstance(child, ast.Name) and child.id not in seen:
             seen.add(child.id)
             for value in values.get(child.id, []):
-                yield from _behind(value, values, seen)
+                yield from _behind(value, names, values, seen)

@@ -56,11 +56,11 @@ class Calls:
                 timed = [Event("timed", node.lineno)] if self._reads_clock(test) else []
                 return timed + self.of(test, *body, in_loop=True) + self.of(*orelse, in_loop=loop)
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                return self.of(*ast.iter_child_nodes(node), in_loop=True)
+                return self.of(*self.names.children(node), in_loop=True)
             case ast.Call():
-                return self.of(*ast.iter_child_nodes(node), in_loop=loop) + self._call(node, loop)
+                return self.of(*self.names.children(node), in_loop=loop) + self._call(node, loop)
             case _:
-                return self.of(*ast.iter_child_nodes(node), in_loop=loop)
+                return self.of(*self.names.children(node), in_loop=loop)
 
     def _call(self, call: ast.Call, loop: bool) -> list[Event]:
         kind = self._kind(call)
@@ -110,7 +110,7 @@ class Calls:
         return "forward" if self.names.is_variable(call.func) else ""
 
     def _reads_clock(self, test: ast.expr) -> bool:
-        calls = [node for node in ast.walk(test) if isinstance(node, ast.Call)]
+        calls = [node for node in self.names.walk(test) if isinstance(node, ast.Call)]
         return any(path.startswith("time.") for call in calls for path in self.names.paths(call.func))
 
     def _is_dropout(self, call: ast.Call) -> bool:
@@ -128,7 +128,7 @@ def findings(calls: Calls) -> Iterator[Finding]:
     events = calls.of(*calls.names.tree.body)
     yield from _protocol([event for event in events if event.kind in PROTOCOL])
     yield from _outside_the_clock(events)
-    for node in ast.walk(calls.names.tree):
+    for node in calls.names.nodes:
         if isinstance(node, ast.Try):
             yield from _swallowed(node, calls)
         elif isinstance(node, ast.With):
@@ -188,7 +188,7 @@ def _swallowed(node: ast.Try, calls: Calls) -> Iterator[Finding]:
         bare = handler.type is None or any("builtins.BaseException" in calls.names.paths(kind) for kind in caught)
         broad = bare or any(calls.names.paths(kind) & _BROAD for kind in caught)
         refused = broad or any(path.endswith("ProtocolError") for kind in caught for path in calls.names.paths(kind))
-        raises = any(isinstance(child, ast.Raise) for child in ast.walk(handler))
+        raises = any(isinstance(child, ast.Raise) for child in calls.names.walk(handler))
         if protocol and refused and not raises:
             reason = "errors of the protocol are swallowed: a trial that fails must be seen to fail"
             yield Finding(handler.lineno, "L8", reason)

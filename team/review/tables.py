@@ -40,7 +40,7 @@ def findings(names: Names) -> Iterator[Finding]:
     for node in names.nodes:
         match node:
             case ast.List() | ast.Tuple() | ast.Set() | ast.Dict():
-                yield from _collection(node)
+                yield from _collection(node, names)
             case ast.Constant(value=str() | bytes() as text):
                 texts += len(text)
                 yield from _text(node, text)
@@ -54,8 +54,8 @@ def findings(names: Names) -> Iterator[Finding]:
                 yield from _call(node, names)
             case _:
                 pass
-    yield from _branches(names.tree)
-    yield from _number_keys(names.tree)
+    yield from _branches(names)
+    yield from _number_keys(names)
     if constants > MAX_CONSTANTS_OF_FILE or texts > MAX_TEXT_OF_FILE:
         reason = f"the file holds {constants} numbers and {texts} characters of text: data is no part of train.py"
         yield Finding(1, "L4", reason)
@@ -69,8 +69,8 @@ def is_formula(text: object) -> bool:
     return len(set(elements)) >= 2 and _ELEMENTS.issuperset(elements)
 
 
-def _collection(node: ast.List | ast.Tuple | ast.Set | ast.Dict) -> Iterator[Finding]:
-    size = sum(isinstance(child, ast.Constant) for child in ast.walk(node))
+def _collection(node: ast.List | ast.Tuple | ast.Set | ast.Dict, names: Names) -> Iterator[Finding]:
+    size = sum(isinstance(child, ast.Constant) for child in names.walk(node))
     if size > MAX_CONSTANTS:
         reason = f"a literal of {size} constants may be a table of answers; {MAX_CONSTANTS} are allowed"
         yield Finding(node.lineno, "L4", reason)
@@ -115,10 +115,10 @@ def _data(node: ast.expr, names: Names) -> object:
     return node.value if isinstance(node, ast.Constant) else names.literal(node)
 
 
-def _branches(tree: ast.Module) -> Iterator[Finding]:
+def _branches(names: Names) -> Iterator[Finding]:
     """Yield tables that are written as comparisons, wherever they stand."""
     compared: list[ast.Constant] = []
-    for node in ast.walk(tree):
+    for node in names.nodes:
         match node:
             case ast.Compare(ops=[ast.Eq()], comparators=[ast.Constant() as right]):
                 compared.append(right)
@@ -138,9 +138,9 @@ def _branches(tree: ast.Module) -> Iterator[Finding]:
         yield Finding(min(constants), "L4", f"{len(constants)} branches on constants may be a table of answers")
 
 
-def _number_keys(tree: ast.Module) -> Iterator[Finding]:
+def _number_keys(names: Names) -> Iterator[Finding]:
     """Yield dictionaries keyed by numbers that name neither an element nor a space group, in one piece or in many."""
-    dictionaries = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    dictionaries = [node for node in names.nodes if isinstance(node, ast.Dict)]
     keys = [
         key
         for node in dictionaries

@@ -12,6 +12,8 @@ from graph.run_folder import last_words
 from memory.journal import Journal
 from memory.person import PersonLog
 from memory.records import Idea
+from team.at_work import doing
+from team.now import read_now
 from team.report.build import Gatherer
 from team.report.page import json_for_html
 
@@ -38,14 +40,24 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class TrialNow:
+    """A trial at work; `doing` is its phase or whose turn it is, in a word or two."""
+
+    number: int
+    doing: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Now:
     """A run at this moment.
 
     Attributes:
         version: Changes with the journal: a page whose panels are of another version asks for them anew.
-        state: `working`, `pausing` (after this trial), or `stopped`.
-        trial: Number of the trial at work, None where none is.
-        title: Of its idea.
+        state: `working`, `pausing` (after the trials at work), or `stopped`.
+        trials: At work, by their numbers.
+        log_of: The trial whose log is shown, None where none has one: the first one at work that trains, or else the
+            newest of all.
         log: The end of what it printed.
         trouble: Why a resume that was asked for here did not go on; empty where it did.
         question: What waits for a person's answer, None where nothing does.
@@ -53,8 +65,8 @@ class Now:
 
     version: str
     state: str
-    trial: int | None = None
-    title: str = ""
+    trials: tuple[TrialNow, ...] = ()
+    log_of: int | None = None
     log: tuple[str, ...] = ()
     trouble: str = ""
     question: Asked | None = None
@@ -78,7 +90,7 @@ class RunWatch:
         self._lock = threading.Lock()
         self._now: tuple[float, Now] | None = None
         self._payload: tuple[str, bytes] | None = None
-        self._recorded: tuple[str, int] = ("", -1)
+        self._recorded: tuple[str, frozenset[int]] = ("", frozenset())
 
     def now(self) -> Now:
         """Return the run's state, at most half a second old."""
@@ -103,18 +115,28 @@ class RunWatch:
     def _read(self) -> Now:
         working = bool(Journal(self.folder.journal).writer())
         state = ("pausing" if self.folder.pause.exists() else "working") if working else "stopped"
-        newest = self.folder.trial_folders.newest()
-        trial, title, log = None, "", list[str]()
         version = self._version()
-        if newest is not None:
-            number, place = newest
-            log = _newest_log(place)
-            if working and number > self._last_recorded(version):
-                trial, title = number, _title(place)
-        return Now(version, state, trial, title, tuple(log), self._trouble(), self._question(version))
+        trials = self._at_work(version) if working else ()
+        log_of, log = self._log(trials)
+        return Now(version, state, trials, log_of, tuple(log), self._trouble(), self._question(version))
+
+    def _at_work(self, version: str) -> tuple[TrialNow, ...]:
+        now = read_now(self.folder)
+        if now is None or now.standing != "working":
+            return ()
+        trials = [trial for trial in now.at_work if trial.number not in self._recorded_trials(version)]
+        return tuple(TrialNow(trial.number, doing(trial, trials), trial.title) for trial in trials)
+
+    def _log(self, trials: tuple[TrialNow, ...]) -> tuple[int | None, list[str]]:
+        for trial in trials:
+            place = self.folder.trial_folders.find(trial.number)
+            if place is not None and (log := _newest_log(place)):
+                return trial.number, log
+        newest = self.folder.trial_folders.newest()
+        return (None, []) if newest is None or trials else (newest[0], _newest_log(newest[1]))
 
     def _question(self, version: str) -> Asked | None:
-        asked = PersonLog(self.folder.person).read().open_question(range(self._last_recorded(version) + 1))
+        asked = PersonLog(self.folder.person).read().open_question(self._recorded_trials(version))
         if asked is None:
             return None
         place = self.folder.trial(asked.trial)
@@ -124,10 +146,10 @@ class RunWatch:
         diff = (place / "change.diff").read_text(encoding="utf-8")
         return Asked(asked.trial, idea.title, idea.why, "; ".join(notes), diff[:MAX_DIFF_CHARACTERS])
 
-    def _last_recorded(self, version: str) -> int:
+    def _recorded_trials(self, version: str) -> frozenset[int]:
         if self._recorded[0] != version:
             entries = Journal(self.folder.journal).read()
-            self._recorded = version, max((entry.number for entry in entries if entry.kind == "trial"), default=-1)
+            self._recorded = version, frozenset(entry.number for entry in entries if entry.kind == "trial")
         return self._recorded[1]
 
     def _version(self) -> str:
@@ -154,10 +176,3 @@ def _newest_log(trial: Path) -> list[str]:
     """Return the end of the trial's log, or of its smoke trial's while that is the newer one."""
     logs = [path for path in (trial / "train.log", trial / "smoke" / "train.log") if path.exists()]
     return last_words(max(logs, key=lambda path: path.stat().st_mtime).parent, LOG_LINES) if logs else []
-
-
-def _title(trial: Path) -> str:
-    try:
-        return Idea.model_validate_json((trial / "idea.json").read_text(encoding="utf-8")).title
-    except (OSError, ValueError):
-        return ""  # it is being written

@@ -29,6 +29,14 @@ def test_better_has_a_direction() -> None:
     assert METRICS["roc_auc"].gain(0.5, 0.4) == pytest.approx(-0.1)
 
 
+@pytest.mark.parametrize(("n", "repeats"), [(257, 1), (12_000, 1), (600, 3)])
+def test_resamples_drawn_many_at_a_time_are_those_drawn_one_by_one(n: int, repeats: int) -> None:
+    labels, predictions = np.random.default_rng(1).normal(size=(2, n))
+    errors, rng = np.abs(labels - predictions).reshape(repeats, -1), np.random.default_rng(0)
+    singly = [errors[:, rng.integers(0, n // repeats, n // repeats, np.int32)].reshape(-1).mean() for _ in range(1000)]
+    assert bootstrap_differences(METRICS["mae"], labels, [predictions], repeats=repeats).tolist() == singly
+
+
 def test_the_bootstrap_error_of_an_mae_is_the_textbooks() -> None:
     labels = np.zeros(2000)
     predictions = RNG.exponential(size=2000)

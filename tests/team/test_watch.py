@@ -52,16 +52,20 @@ def test_now_says_who_is_at_work_on_what(run: RunFolder) -> None:
         listen(Event("phase", 1, phase="training"))
         now = read_now(run)
         assert now is not None and now.since >= before
-        assert (now.number, now.node, now.phase, now.title) == (1, "train", "training", "wider")
+        (work,) = now.at_work
+        assert (work.number, work.node, work.phase, work.title) == (1, "train", "training", "wider")
+        assert work.since >= before and '"node":"train"' in run.now.read_text()
         assert now.standing == "working" and len(heard) == 4
         change(run, process_began=now.process_began - 1)
         assert read_now(run).standing == "killed", "another process has that number by now"  # type: ignore[union-attr]
         change(run, process_began=now.process_began, host="elsewhere")
         assert read_now(run).standing == "unknown"  # type: ignore[union-attr]
         listen(Event("node", 2, node="strategise"))
-        assert read_now(run).title == "", "the next round has no idea yet"  # type: ignore[union-attr]
+        assert [work.title for work in read_now(run).at_work] == ["wider", ""]  # type: ignore[union-attr]
+        listen(Event("record", 1, entry=trial(1)))
+        assert [work.number for work in read_now(run).at_work] == [2]  # type: ignore[union-attr]
         announcer.stopped = "all 2 trials are done"
-    assert read_now(run).standing == "ended"  # type: ignore[union-attr]
+    assert (read_now(run).standing, read_now(run).at_work) == ("ended", ())  # type: ignore[union-attr]
     with announce(run):
         pass
     assert read_now(run).standing == "interrupted"  # type: ignore[union-attr]
@@ -88,6 +92,9 @@ def test_time_left_is_by_the_median_of_recent_rounds_and_by_the_hours(tmp_path: 
         folder.write_config(follower.config.model_copy(update={"hours": None}))
         follower.look()
         assert follower.seconds_left == 100, "five more trials at twenty seconds"
+        folder.write_config(follower.config.model_copy(update={"workers": 2}))
+        follower.look()
+        assert follower.seconds_left == 50
     assert [told_span(seconds) for seconds in (40, 700, 12_000)] == ["40 s", "12 min", "3 h 20 min"]
 
 
@@ -131,6 +138,26 @@ def test_ctrl_c_leaves_quietly_and_the_log_cannot_draw(run: RunFolder) -> None:
         assert terminal.finish() == 0
         assert "Abort" not in terminal.text and "Traceback" not in terminal.text
         assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before, "who looks writes nothing"
+
+
+def test_several_trials_are_told_with_the_last_line_of_each_log(run: RunFolder, team: Team) -> None:
+    with announce(run) as announcer:
+        for number, node in ((1, "train"), (2, "smoke"), (3, "code")):
+            folder = run.make_trial(trial(number, title=f"idea {number}").idea)
+            (folder / "smoke").mkdir()
+            place = folder / "smoke" if node == "smoke" else folder
+            (place / "train.log").write_text(f"begins\nloss of {number}\n")
+            announcer.listen(Event("node", number, node=node, idea=trial(number, title=f"idea {number}").idea))  # type: ignore[arg-type]
+        announcer.listen(Event("phase", 1, phase="training"))
+        terminal = Terminal(team_command("watch"), run.path.parent.parent, columns=50)
+        text = terminal.wait_for(lambda text: "2 | loss of 2" in text)
+        assert "1 training" in text and "2 smoke trial" in text and "3 coder" in text and "idea 3" in text
+        assert "1 | loss of 1" in text and "begins" not in text and "loss of 3" not in text
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.finish() == 0
+        assert "at work on 3 trials (1 training, 1 smoke trial, 1 coder)" in team("watch", "--once").stdout
+        *_, told = map(json.loads, team("watch", "--once", "--json").stdout.splitlines())
+        assert [(work["number"], work["phase"]) for work in told["at_work"]] == [(1, "training"), (2, ""), (3, "")]
 
 
 def test_a_run_that_nobody_works_on_is_shown_once(run: RunFolder, team: Team) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from graph.run_folder import RunFolder
 from memory.history import History
 from memory.journal import Journal
 from memory.person import PersonLog
@@ -79,7 +80,9 @@ def test_workers_can_be_given_anew_on_resume_and_interrupt_stops_all(seed: Path,
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "team resume r" in out
     assert living(str(run)) == []
-    assert "3 of 3" in team("resume", "r", "--trials", 3).stdout, "it keeps the two workers that it was given"
+    total = history_of(run).n_trained + 2  # those that were stopped
+    assert f"{total} of {total}" in team("resume", "r", "--trials", total).stdout
+    assert RunFolder(run).read_config().workers == 2, "it keeps the workers that it was given"
     assert sorted(history_of(run).trials) == list(range(len(history_of(run).trials)))
 
 

@@ -13,10 +13,13 @@
   const state = make("span", { class: "state", id: "state" }, "connecting");
   const work = make("span", { id: "work" });
   const pause = make("button", { type: "button", id: "pause", onclick: () => act("pause") }, "Pause after this trial");
+  const MAX_LISTED = 12;
   const resume = make("button", { type: "button", id: "resume", onclick: () => act("resume", trials.value ? { trials: Number(trials.value) } : {}) }, "Resume");
   const trials = make("input", { type: "text", inputmode: "numeric", pattern: "[0-9]*", id: "trials", size: "7", "aria-label": "New total of trials, left empty to keep it", placeholder: "total of trials" });
   const log = make("pre", { id: "log", tabindex: "0", "aria-label": "End of the trial's log" });
-  const logBox = make("details", { open: true }, make("summary", {}, "Log of the newest trial"), log);
+  const logOf = make("summary", {}, "Log of the newest trial");
+  const logBox = make("details", { open: true }, logOf, log);
+  const atWork = make("ul", { id: "at-work", class: "wide", hidden: true });
   const wish = make("input", { type: "text", id: "wish", maxlength: "1000", "aria-label": "A wish to the strategist", placeholder: "a wish to the strategist, such as: more on the readout" });
   const steer = make("form", { id: "steer", onsubmit: (event) => { event.preventDefault(); act("steer", { wish: wish.value }); wish.value = ""; } }, wish, make("button", { type: "submit" }, "Steer"));
   const question = make("div", { class: "bar", id: "question", hidden: true });
@@ -54,10 +57,20 @@
     question.replaceChildren(make("span", { class: "state" }, `Train trial ${one.trial}? ${one.title}`), button("approve", "Approve"), button("reject", "Reject"), button("revise", "Hand back to the coder"), why,
       make("p", { class: "said" }, [one.why, one.review].filter(Boolean).join(" Review: ")), make("div", { class: "wide" }, coloured(one.diff)));
   }
+  function list(trials) {
+    const text = trials.slice(0, MAX_LISTED).map((trial) => `trial ${trial.number}, ${trial.doing}${trial.title && ": "}${trial.title}`);
+    if (trials.length > MAX_LISTED) text.push(`and ${trials.length - MAX_LISTED} more`);
+    atWork.hidden = text.length === 0;
+    atWork.replaceChildren(...text.map((line) => make("li", {}, line)));
+  }
   function show(now) {
     ask(now.question);
-    state.textContent = { working: "at work", pausing: "pausing after this trial", stopped: "not at work" }[now.state] || now.state;
-    work.textContent = now.trial === null ? "" : `trial ${now.trial}: ${now.title}`;
+    const several = now.trials.length > 1, these = several ? "these trials" : "this trial";
+    state.textContent = { working: "at work", pausing: `pausing after ${these}`, stopped: "not at work" }[now.state] || now.state;
+    work.textContent = several ? `${now.trials.length} trials` : now.trials.map((trial) => `trial ${trial.number}: ${trial.title}`).join("");
+    pause.textContent = `Pause after ${these}`;
+    list(several ? now.trials : []);
+    logOf.textContent = several && now.log_of !== null ? `Log of trial ${now.log_of}` : "Log of the newest trial";
     pause.disabled = now.state !== "working" || busy !== "";
     resume.disabled = now.state === "working" || busy !== "";
     trials.disabled = now.state !== "stopped";
@@ -97,7 +110,7 @@
       }
     }
   }
-  document.getElementById("live").replaceChildren(bar, question, make("div", { class: "bar" }, logBox));
+  document.getElementById("live").replaceChildren(bar, question, make("div", { class: "bar" }, atWork, logBox));
   logBox.className = "wide";
   listen();
 })();

@@ -119,6 +119,7 @@ def test_faults_are_named_with_their_mend(write, text: str, words: str) -> None:
         f'[defaults]\nmodel = "x"\nbase_url = "https://me:{KEY}@host/v1"\n',
         f'[defaults]\nmodel = "x"\nbase_url = "https://host/v1?key={KEY}"\n',
         f'[defaults]\nmodel = "{KEY}\n',
+        f'[executor.slurm]\nsetup = ["module load cuda", "export OPENAI_API_KEY={KEY}"]\n',
     ],
 )
 def test_a_key_in_the_file_is_refused_and_not_printed(write, text: str) -> None:

@@ -20,6 +20,7 @@ from evaluation_locked.looks import Look, Subject
 from evaluation_locked.official import OfficialScore
 from graph.context import Event
 from graph.run_folder import RunFolder
+from team.model.spend import SpendBook, SpendLine
 from team.report import palette, standing
 from team.report.build import Gatherer
 from team.report.page import asset, json_for_html, report_html
@@ -248,6 +249,17 @@ def test_the_writer_follows_the_run_and_leaves_the_last_state(hostile_run: RunFo
     text = next(t for a, t in Page(run.report.read_text()).scripts if a.get("id") == "payload")
     assert json.loads(text)["trials"][-1]["number"] == 24
     assert said == []
+
+
+def test_what_models_used_is_summed_in_the_report(hostile_run: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "paid")
+    shutil.copytree(hostile_run.path, folder.path)
+    book = SpendBook(folder.path)
+    for role in ("coder", "reviewer"):
+        book.add(SpendLine(role=role, trial=3, model="m", prompt_tokens=100, completion_tokens=20, usd=0.25))
+    header = Gatherer(folder).payload()["header"]
+    assert (header["tokens"], header["usd"]) == (240, 0.5)
+    assert '"usd":0.5' in write_report(folder).read_text().replace(" ", "")
 
 
 def test_a_report_that_cannot_be_written_does_not_end_a_run(hostile_run: RunFolder, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from graph.context import Event
 from graph.run_folder import RunFolder
 from memory.history import History
 from memory.journal import Journal
 from memory.person import PersonLog
+from team.now import announce
 from tests.conftest import TINY_SEED, team_command
 from tests.memory.builders import trial
 from tests.team.report.runs import journal_line, make_run
@@ -176,6 +178,25 @@ def test_what_is_recorded_reaches_open_pages(made: RunFolder, tmp_path: Path) ->
         assert payload["trials"][-1]["number"] == 12
 
 
+def test_every_trial_at_work_is_told_once(made: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "several")
+    shutil.copytree(made.path, run.path)
+    with Journal(run.journal).lock(), announce(run) as announcer, serving(run) as page, page.events() as until:
+        for number in (11, 12, 13):  # 11 is recorded, and its round not yet over
+            idea = trial(number, title=f"idea {number}").idea
+            announcer.listen(Event("node", number, node="train", idea=idea))
+            (run.make_trial(idea) / "train.log").write_text(f"loss of {number}\n")
+        announcer.listen(Event("phase", 13, phase="training"))
+        told = until(lambda event: len(event["trials"]) == 2 and event["trials"][1]["doing"] == "training")
+        assert told["trials"] == [
+            {"number": 12, "doing": "starting", "title": "idea 12"},
+            {"number": 13, "doing": "training", "title": "idea 13"},
+        ]
+        assert (told["log_of"], told["log"]) == (12, ["loss of 12"])
+        announcer.listen(Event("over", 12))
+        assert until(lambda event: len(event["trials"]) == 1)["log"] == ["loss of 13"]
+
+
 def test_wishes_and_answers_go_where_the_commands_put_them(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     command = team_command("run", TINY_SEED, "--runs", runs, "--name", "asks", "--trials", 4, "--approve")
@@ -226,11 +247,11 @@ def test_the_page_survives_its_run_being_killed_paused_and_resumed(tmp_path: Pat
     try:
         wait(lambda: run.journal.exists() and len(Journal(run.journal).read()) >= 1)
         with serving(run) as page, page.events() as until:
-            at_work = until(lambda event: event["state"] == "working" and event["trial"] is not None)
-            assert at_work["trial"] >= 1 and at_work["title"]
+            at_work = until(lambda event: event["state"] == "working" and any(t["title"] for t in event["trials"]))
+            assert at_work["trials"][0]["number"] >= 1 and at_work["trials"][0]["doing"]
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
-            assert until(lambda event: event["state"] == "stopped")["trial"] is None
+            assert until(lambda event: event["state"] == "stopped")["trials"] == []
             before = len(json.loads(page.ask("/payload")[2])["trials"])
 
             status, _, text = page.ask("/do/resume", "POST", {})
