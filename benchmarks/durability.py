@@ -18,6 +18,9 @@ benchmark's, which takes root; without it they are left out, and the output says
 
 Lost is an entry that stood in the journal after a kill and does not at the end, byte for byte; doubled a trial that
 stands there twice. A session beyond resuming is one that ended by itself though nothing was wrong with disk or folder.
+
+With `--executor ray` trials run on a cluster of two nodes on this machine. In every third session one of them is killed
+in the middle of its trials, and another takes its place; wardens that the cluster holds count as processes left.
 """
 
 from __future__ import annotations
@@ -71,8 +74,18 @@ class Bench:
         longest: Seconds that a session lives at most.
     """
 
-    def __init__(self, place: Path, *, disk: bool, workers: int, draw: random.Random, longest: float):
+    def __init__(
+        self,
+        place: Path,
+        *,
+        disk: bool,
+        workers: int,
+        draw: random.Random,
+        longest: float,
+        cluster: TwoNodes | None = None,
+    ):
         self.place, self.disk, self.workers, self.draw, self.longest = place, disk, workers, draw, longest
+        self.cluster = cluster
         self.run = place / "runs" / "r"
         self.log = place.parent / "session.log"
         self.counts: Counter[str] = Counter()
@@ -98,11 +111,18 @@ class Bench:
             workers=self.workers,
             sandboxed=True,
             approve=False,
-            team=TeamOptions(),
+            team=TeamOptions(team_file=self._team_file()),
             runs=self.place / "runs",
         )
         code = self._wait(self._fork(lambda: running.start(options, as_json=True)))
         assert code == 0, self.log.read_text()
+
+    def _team_file(self) -> Path | None:
+        if self.cluster is None:
+            return None
+        path = self.place / "team.toml"
+        path.write_text(f'[executor]\nkind = "ray"\n[executor.ray]\naddress = "{self.cluster.address}"\n')
+        return path
 
     def kill_once(self) -> None:
         """Resume, kill, and look at what stands."""
@@ -125,6 +145,10 @@ class Bench:
         if trouble == "full":
             time.sleep(self.draw.uniform(0, self.longest / 2))
             _fill(filler, spare=self.draw.choice((0, 0, 4096, 20_000, 60_000)))
+        if self.cluster is not None and self.draw.random() < 1 / 3:
+            self._await_moment(session, "train")
+            if self.cluster.kill_a_node(self.draw):
+                self.counts["node killed"] += 1
         ended = self._await_moment(session, when)
         if ended is None:
             whole = self.draw.random() < 2 / 3
@@ -152,7 +176,7 @@ class Bench:
             self.beyond.append(f"the last session ended with code {code}: {_last_line(self.log)}")
         self._compare()
         until = time.monotonic() + SLACK_SECONDS
-        while (left := _alive()) and time.monotonic() < until:
+        while (left := self._alive()) and time.monotonic() < until:
             time.sleep(0.05)
         self.left += len(left)
         numbers = [trial.number for trial in self._trials()]
@@ -202,7 +226,7 @@ class Bench:
     def _await_moment(self, session: int, when: str) -> int | None:
         """Return when it is time to kill; the exit code where the session ended before."""
         until = time.monotonic() + (self.draw.uniform(0, self.longest) if when == "moment" else 3 * self.longest)
-        step = self.draw.choice(STEPS)
+        step = self.draw.choice(STEPS) if when == "step" else when
         size = _size(self.run / "journal.jsonl")
         while time.monotonic() < until:
             if _is_over(session):
@@ -210,7 +234,7 @@ class Bench:
             if when == "write" and _size(self.run / "journal.jsonl") != size:
                 time.sleep(self.draw.choice((0.0, 0.0, self.draw.uniform(0, 0.002))))
                 break
-            if when == "step" and f'"node":"{step}"' in _text(self.run / "now.json"):
+            if when in ("step", "train") and f'"node":"{step}"' in _text(self.run / "now.json"):
                 time.sleep(self.draw.uniform(0, 0.01))
                 break
             time.sleep(0.0 if when == "write" else 0.002)
@@ -219,7 +243,7 @@ class Bench:
     def _kill(self, session: int, *, whole: bool) -> None:
         os.kill(session, signal.SIGKILL)
         os.waitpid(session, 0)  # its lock is free only then
-        while whole and (left := _alive()):
+        while whole and (left := self._alive(trials=False)):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -262,13 +286,78 @@ class Bench:
     def _wait(self, pid: int) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+    def _alive(self, *, trials: bool = True) -> list[int]:
+        """Return the living processes of the run; those of a cluster are not, but for the trials that it holds."""
+        _reap()
+        below = descendants(os.getpid())
+        if self.cluster is None:
+            return below
+        held = {self.cluster.process.pid, *descendants(self.cluster.process.pid)}
+        mine = [
+            pid for pid in below if pid not in held and b"/ray/" not in (words := _words(pid)) and b"ray::" not in words
+        ]
+        return mine + [pid for pid in held if trials and b"evaluation_locked.warden" in _words(pid)]
+
     def _remount(self, how: str) -> None:
         until = time.monotonic() + SLACK_SECONDS
         while subprocess.run(
             ["mount", "-o", f"remount,{how}", str(self.place)], check=False, capture_output=True
         ).returncode:
-            assert time.monotonic() < until, f"{self.place} cannot be made {how}: {_alive()} are at work"
+            assert time.monotonic() < until, f"{self.place} cannot be made {how}: {self._alive()} are at work"
             time.sleep(0.05)
+
+
+class TwoNodes:
+    """A Ray cluster of two nodes on this machine, held by a process of its own, as the lane of tests has it."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.graph.executors.ray_cluster"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.address = self._hear()
+        self._nodes = [self._add(), self._add()]
+
+    def kill_a_node(self, draw: random.Random) -> bool:
+        """Kill one of the nodes that hold a trial, and add another; return whether one did."""
+        busy = [
+            node for node in self._nodes if any(b"evaluation_locked.warden" in _words(p) for p in descendants(node))
+        ]
+        if not busy:
+            return False
+        node = draw.choice(busy)
+        self._nodes.remove(node)
+        self._say(f"kill {node}")
+        self._nodes.append(self._add())
+        return True
+
+    def close(self) -> None:
+        with self.process:
+            pass
+
+    def _add(self) -> int:
+        folder = Path(tempfile.mkdtemp(dir=self._place))
+        return int(self._say(f"add {folder}"))
+
+    def _say(self, words: str) -> str:
+        assert self.process.stdin is not None
+        print(words, file=self.process.stdin, flush=True)
+        return self._hear()
+
+    def _hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def running_border(act: Callable[[], int]) -> int:
@@ -310,11 +399,6 @@ def _fill(filler: Path, spare: int) -> None:
         os.truncate(filler, max(0, filler.stat().st_size - spare))
 
 
-def _alive() -> list[int]:
-    _reap()
-    return descendants(os.getpid())
-
-
 def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -350,6 +434,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     parser.add_argument("--longest", type=float, default=4.0, help="seconds that a session lives at most")
     parser.add_argument("--json", action="store_true")
@@ -360,12 +445,16 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary, own_disk(Path(temporary, "disk")) as disk:
         seed = write_seed(Path(temporary, "seed"))
+        nodes = Path(temporary, "nodes")
+        nodes.mkdir()
+        cluster = TwoNodes(nodes) if arguments.executor == "ray" else None
         bench = Bench(
             Path(temporary, "disk"),
             disk=disk,
             workers=arguments.workers,
             draw=random.Random(arguments.seed),
             longest=arguments.longest,
+            cluster=cluster,
         )
         bench.start(seed)
         kills = 0
@@ -375,6 +464,8 @@ def main() -> None:
             if kills % 20 == 0:
                 print(f"{kills} kills, {len(bench.stood)} entries, {time.monotonic() - began:.0f} s", file=sys.stderr)
         found = bench.finish(more=2)
+        if cluster is not None:
+            cluster.close()
     found |= {"full disk and read-only": "tried" if disk else "left out: mounting a tmpfs takes root"}
     found["seconds"] = round(time.monotonic() - began)
     print(json.dumps(found, indent=1) if arguments.json else "\n".join(f"{k}: {v}" for k, v in found.items()))
