@@ -312,35 +312,37 @@ class OfflineStrategist:
         What was in a file that did not run, and in none that did, is tried alone: it would take others down with it.
         """
         doubtful = knowledge.history.tried.failed - knowledge.history.tried.ran
+        profiles = knowledge.mended.profiles() if self.overlap_cost else {}
         additions = [
-            (worth, idea)
+            (worth, idea, profiles.get(keys[-1]))
             for idea in singles
-            if not idea.removed and not doubtful.intersection(changes_of(idea))
+            if not idea.removed and not doubtful.intersection(keys := changes_of(idea))
             if (worth := _worth(idea, drawn)) > 0
         ]
-        profiles = knowledge.mended.profiles() if self.overlap_cost else {}
-        parent = next((idea.parent for _, idea in additions), None)
+        parent = next((idea.parent for _, idea, _ in additions), None)
         present = set(knowledge.history.changes_in(parent)) if parent is not None else set()
-        chosen: list[tuple[float, Idea]] = []
+        chosen: list[Idea] = []
+        shared = [0.0] * len(additions)  # by addition: what those chosen gain already
+        left = list(range(len(additions)))
 
-        def left_of(addition: tuple[float, Idea]) -> float:
-            worth, idea = addition
-            shared = sum(min(worth, other) * _overlap(idea, beside, profiles) for other, beside in chosen)
-            return worth - self.overlap_cost * shared
+        def left_of(at: int) -> float:
+            return additions[at][0] - self.overlap_cost * shared[at]
 
-        while additions and len(chosen) < self.max_changes:
-            best = max(additions, key=left_of)
-            additions.remove(best)
-            together = [idea for _, idea in (*chosen, best)]
-            if left_of(best) > 0 and stand_together(together, present, knowledge.techniques):
-                chosen.append(best)
-        return join([idea for _, idea in chosen], knowledge) if len(chosen) > 1 else None
+        while left and len(chosen) < self.max_changes:
+            best = max(left, key=left_of)
+            left.remove(best)
+            worth, idea, profile = additions[best]
+            if left_of(best) > 0 and stand_together([*chosen, idea], present, knowledge.techniques):
+                chosen.append(idea)
+                for at in left:
+                    other, _, beside = additions[at]
+                    shared[at] += min(other, worth) * _overlap(beside, profile)
+        return join(chosen, knowledge) if len(chosen) > 1 else None
 
 
-def _overlap(one: Idea, other: Idea, profiles: dict[str, np.ndarray]) -> float:
+def _overlap(one: np.ndarray | None, other: np.ndarray | None) -> float:
     """Return the correlation of what two changes mend, 0 where it is negative or one was never trained."""
-    first, second = profiles.get(changes_of(one)[-1]), profiles.get(changes_of(other)[-1])
-    return 0.0 if first is None or second is None else max(0.0, float(first @ second))
+    return 0.0 if one is None or other is None else max(0.0, float(one @ other))
 
 
 def _is_settled(idea: Idea, knowledge: Knowledge) -> bool:
