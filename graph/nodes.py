@@ -129,7 +129,8 @@ def code(state: State, runtime: Runtime[Context]) -> Update:
     context, idea = runtime.context, _idea(state)
     context.listen(_turn(context, idea.number, "code"))
     folder = context.folder.make_trial(idea)
-    write_atomically(folder / "idea.json", idea.model_dump_json(indent=1) + "\n")
+    # Idea and verdict are for who looks; what is recorded of them is in the journal.
+    write_atomically(folder / "idea.json", idea.model_dump_json(indent=1) + "\n", durable=False)
     before = "" if idea.parent is None else context.knowledge.source(idea.parent)
     try:
         after = context.team.coder.edit(idea, context.knowledge, state["feedback"])
@@ -157,7 +158,7 @@ def review(state: State, runtime: Runtime[Context]) -> Update:
     before = None if idea.parent is None else context.knowledge.source(idea.parent)
     after = (folder / "train.py").read_text(encoding="utf-8")
     verdict = context.team.reviewer.review(idea, before, after, context.knowledge)
-    write_atomically(folder / "review.json", verdict.model_dump_json(indent=1) + "\n")
+    write_atomically(folder / "review.json", verdict.model_dump_json(indent=1) + "\n", durable=False)
     update: Update = {"verdict": verdict}
     if verdict.kind != "approve":
         update["feedback"] = "; ".join(verdict.reasons)
