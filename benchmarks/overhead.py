@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import gc
 import itertools
 import json
 import os
@@ -229,6 +230,7 @@ def play(
 
         context = stack.enter_context(open_session(run, config, journal, team, announcer.hear(tell), cancel, flight))
         context.executor = Instant()
+        gc.freeze()
         with profiled as watches, contextlib.suppress(TrialCancelled):
             stopped = advance(context)
             print(f"stopped: {stopped}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import threading
 from typing import TYPE_CHECKING
 
@@ -96,7 +95,6 @@ def open_session(
     with ideas, threadpool_limits(1, user_api="blas"):
         # An interruption may have come between the journal and what follows from it.
         context.publisher.publish(knowledge, whole=True)
-        gc.freeze()  # what is there now stays: the collector need not walk through all of it in every round
         yield context
         context.publisher.publish(knowledge, whole=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -234,6 +235,7 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
             display.begin(context.knowledge.history, load_facts(folder.locked))
             if remark := context.knowledge.ideas.remark:
                 display.say(remark)
+            gc.freeze()  # what is there now stays: the collector need not walk through all of it in every round
             try:
                 stopped = announcer.stopped = advance(context)
                 announcer.waits = not stopped
