@@ -93,9 +93,9 @@ class Flight:
                 if number not in self._parked:
                     self._parked.add(number)
                     self.announce()
-                if cancel.is_set():
-                    raise TrialCancelled
                 self.wait()
+                if cancel.is_set():  # also where those ahead were stopped just now: their results are still to come
+                    raise TrialCancelled
         return time.monotonic() - begun
 
     def land(self, number: int) -> None:
