@@ -69,3 +69,15 @@ def test_limits_are_reached_and_not_passed(tmp_path: Path) -> None:
     assert book.would_pass(40, None, max_tokens=200) == ""
     assert book.would_pass(41, None, max_tokens=200) != ""
     assert book.would_pass(1, 0.26, max_cost=1.0) != ""
+
+
+def test_calls_side_by_side_cannot_pass_a_limit_together(tmp_path: Path) -> None:
+    book = SpendBook(tmp_path)
+    assert book.claim("a", 120, 0.5, max_tokens=200, max_cost=1.0) == ""
+    assert "120 of 200 tokens" in book.claim("b", 120, 0.1, max_tokens=200, max_cost=1.0)
+    assert book.claim("a", 60, 0.6, max_tokens=200, max_cost=1.0) == "", "another attempt replaces its claim"
+    assert book.claim("b", 120, 0.4, max_tokens=200, max_cost=1.0) == ""
+    assert "--max-cost" in book.claim("c", 1, 0.01, max_tokens=200, max_cost=1.0)
+    book.add(LINE, claimed_by="b")  # it used 110 tokens, for 0.5
+    assert book.claim("c", 30, 0.0, max_tokens=200) == ""
+    assert book.claim("d", 1, 0.0, max_tokens=200) != ""
