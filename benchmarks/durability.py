@@ -145,11 +145,13 @@ class Bench:
         if trouble == "full":
             time.sleep(self.draw.uniform(0, self.longest / 2))
             _fill(filler, spare=self.draw.choice((0, 0, 4096, 20_000, 60_000)))
+        ended = None
         if self.cluster is not None and self.draw.random() < 1 / 3:
-            self._await_moment(session, "train")
-            if self.cluster.kill_a_node(self.draw):
+            ended = self._await_moment(session, "train")
+            if ended is None and self.cluster.kill_a_node(self.draw):
                 self.counts["node killed"] += 1
-        ended = self._await_moment(session, when)
+        if ended is None:
+            ended = self._await_moment(session, when)
         if ended is None:
             whole = self.draw.random() < 2 / 3
             self.counts["whole tree" if whole else "team alone"] += 1
