@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.overhead import write_seed
+from benchmarks.two_nodes import TwoNodes, words_of
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.warden import PR_SET_CHILD_SUBREAPER
 from graph.run_folder import RunFolder
@@ -296,9 +297,11 @@ class Bench:
             return below
         held = {self.cluster.process.pid, *descendants(self.cluster.process.pid)}
         mine = [
-            pid for pid in below if pid not in held and b"/ray/" not in (words := _words(pid)) and b"ray::" not in words
+            pid
+            for pid in below
+            if pid not in held and b"/ray/" not in (words := words_of(pid)) and b"ray::" not in words
         ]
-        return mine + [pid for pid in held if trials and b"evaluation_locked.warden" in _words(pid)]
+        return mine + [pid for pid in held if trials and b"evaluation_locked.warden" in words_of(pid)]
 
     def _remount(self, how: str) -> None:
         until = time.monotonic() + SLACK_SECONDS
@@ -307,59 +310,6 @@ class Bench:
         ).returncode:
             assert time.monotonic() < until, f"{self.place} cannot be made {how}: {self._alive()} are at work"
             time.sleep(0.05)
-
-
-class TwoNodes:
-    """A Ray cluster of two nodes on this machine, held by a process of its own, as the lane of tests has it."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.graph.executors.ray_cluster"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.address = self._hear()
-        self._nodes = [self._add(), self._add()]
-
-    def kill_a_node(self, draw: random.Random) -> bool:
-        """Kill one of the nodes that hold a trial, and add another; return whether one did."""
-        busy = [
-            node for node in self._nodes if any(b"evaluation_locked.warden" in _words(p) for p in descendants(node))
-        ]
-        if not busy:
-            return False
-        node = draw.choice(busy)
-        self._nodes.remove(node)
-        self._say(f"kill {node}")
-        self._nodes.append(self._add())
-        return True
-
-    def close(self) -> None:
-        with self.process:
-            pass
-
-    def _add(self) -> int:
-        folder = Path(tempfile.mkdtemp(dir=self._place))
-        return int(self._say(f"add {folder}"))
-
-    def _say(self, words: str) -> str:
-        assert self.process.stdin is not None
-        print(words, file=self.process.stdin, flush=True)
-        return self._hear()
-
-    def _hear(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-
-def _words(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def running_border(act: Callable[[], int]) -> int:

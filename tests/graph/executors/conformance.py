@@ -106,14 +106,6 @@ class Conformance:
         return prepare_task(tmp_path_factory.mktemp("task"))
 
     @pytest.fixture
-    def executor(self) -> Executor:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def strike(self) -> Callable[[str], None]:
-        raise NotImplementedError
-
-    @pytest.fixture
     def bench(self, tmp_path: Path, locked: Path, executor: Executor) -> Bench:
         return Bench(tmp_path, locked, executor)
 
