@@ -47,6 +47,8 @@ from benchmarks.overhead import write_seed
 from benchmarks.two_nodes import TwoNodes, words_of
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.warden import PR_SET_CHILD_SUBREAPER
+from graph.errors import RunError
+from graph.machine import build, open_checkpoints
 from graph.run_folder import RunFolder
 from graph.verify import verify
 from memory.journal import Journal
@@ -270,12 +272,18 @@ class Bench:
         payload = payload_of(line)
         entry = json.loads(payload) if payload is not None else {}
         written = {entry["number"]} if entry.get("kind") == "trial" else {trial.number for trial in self._trials()}
-        return payload is None or bool(self._open_rounds() & written)
+        try:
+            return payload is None or bool(self._open_rounds() & written)
+        except (RunError, sqlite3.Error):  # the disk is full still
+            return False
 
     def _open_rounds(self) -> set[int]:
-        with contextlib.closing(sqlite3.connect(self.run / "checkpoint.sqlite")) as held:
-            threads = held.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
-        return {int(thread.removeprefix("round-")) for (thread,) in threads}
+        """Return the rounds that stand at a node; one that is through has flushed what it wrote."""
+        with open_checkpoints(self.run / "checkpoint.sqlite") as saver:
+            machine = build(saver)
+            threads = {str(held.config["configurable"]["thread_id"]) for held in saver.list(None)}
+            states = {thread: machine.get_state({"configurable": {"thread_id": thread}}) for thread in threads}
+        return {int(thread.removeprefix("round-")) for thread, state in states.items() if state.next}
 
     def _compare(self) -> None:
         lines = [line for line in read_lines(self.run / "journal.jsonl") if payload_of(line) is not None]

@@ -41,7 +41,7 @@ def advance(context: Context) -> str:
     Raises:
         TrialCancelled: `context.cancel` was set; the run can be resumed.
     """
-    with open_checkpoints(context) as saver:
+    with open_checkpoints(context.folder.checkpoint) as saver:
         return Campaign(context, saver).run()
 
 

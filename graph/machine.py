@@ -20,6 +20,7 @@ from graph.state import STATE_TYPES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from typing import Any
 
     from langchain_core.runnables import RunnableConfig
@@ -89,14 +90,14 @@ class RoundSaver(SqliteSaver):
 
 
 @contextlib.contextmanager
-def open_checkpoints(context: Context) -> Iterator[RoundSaver]:
-    """Open the run's checkpoint database; only the types of our own state are ever rebuilt from it.
+def open_checkpoints(path: Path) -> Iterator[RoundSaver]:
+    """Open a run's checkpoint database; only the types of our own state are ever rebuilt from it.
 
     Raises:
         RunError: Disk or folder keep it from being opened; a damaged one is made anew.
     """
     allowed = [(kind.__module__, kind.__name__) for kind in STATE_TYPES]
-    connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
+    connection = sqlite3.connect(path, check_same_thread=False)
     try:
         damaged = connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
     except sqlite3.DatabaseError as error:
@@ -104,13 +105,13 @@ def open_checkpoints(context: Context) -> Iterator[RoundSaver]:
         if not damaged:  # a full disk or a folder that is read-only says nothing of what it holds
             connection.close()
             raise RunError(
-                f"{context.folder.checkpoint} cannot be read ({error}): make room, and make the run's folder writable; "
+                f"{path} cannot be read ({error}): make room, and make the run's folder writable; "
                 "what was recorded is safe, and `team resume` goes on"
             ) from error
     if damaged:  # it holds unfinished rounds, which begin anew; the journal holds everything else
         connection.close()
-        context.folder.checkpoint.unlink()
-        connection = sqlite3.connect(context.folder.checkpoint, check_same_thread=False)
+        path.unlink()
+        connection = sqlite3.connect(path, check_same_thread=False)
     saver = RoundSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed))
     saver.setup()
     # A power cut may take the last steps of a round, which are then made again; the journal has what must not be lost.
