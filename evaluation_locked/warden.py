@@ -390,7 +390,10 @@ def _say(event: str, **facts: Any) -> None:
 
 def main() -> None:
     """Read the order, run the trial, print the outcome."""
-    order = TrialOrder.model_validate_json(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        return  # whoever asked was gone before the order came
+    order = TrialOrder.model_validate_json(line)
     if order.sandboxed and not sandbox.landlock_abi():
         _say("refused", message=sandbox.NO_LAYER)
         return

@@ -344,3 +344,9 @@ def test_damaged_predictions_are_named_by_the_scorer(locked: Path, tmp_path: Pat
     np.save(tmp_path / "p.npy", np.zeros(3))
     with pytest.raises(ScoringError, match=r"p\.npy holds float64 \(3,\)"):
         score(locked, tmp_path / "p.npy")
+
+
+def test_a_warden_whose_order_never_came_leaves_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "evaluation_locked.warden", str(tmp_path)]
+    done = subprocess.run(command, input='{"half": "an ord', capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
