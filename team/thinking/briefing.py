@@ -6,6 +6,7 @@ Memory is summarised here, never replayed: counts by axis, the best few, the las
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from memory.records import AXES
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from memory.records import Idea, TrialRecord
 
 BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS, FLYING_TRIALS = 5, 6, 8, 16
+_GAINS: WeakKeyDictionary[History, tuple[int, dict[str, list[float]]]] = WeakKeyDictionary()  # as of so many entries
 MAX_TITLE, MAX_REASON, MAX_WISH = 80, 110, 600
 
 
@@ -76,9 +78,15 @@ def wish_text(wishes: Sequence[Wish]) -> str:
 
 
 def axis_gains(history: History, axis: str) -> list[float]:
-    """Return the decided gains of an axis, in the unit of the metric."""
-    of_axis = (t.number for t in history.trials.values() if t.idea.axis == axis)
-    return [gain for n in of_axis if (gain := history.decided_gain(n)) is not None]
+    """Return the decided gains of an axis, in the unit of the metric; each trial is looked at once a round."""
+    n_entries, gains = _GAINS.get(history, (-1, {}))
+    if n_entries != history.n_entries:
+        gains = {}
+        for trial in history.trials.values():
+            if (gain := history.decided_gain(trial.number)) is not None:
+                gains.setdefault(trial.idea.axis, []).append(gain)
+        _GAINS[history] = history.n_entries, gains
+    return gains.get(axis, [])
 
 
 def _axis_counts(history: History, axis: str) -> str:
