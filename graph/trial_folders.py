@@ -33,6 +33,8 @@ class TrialFolders:
     def find(self, number: int) -> Path | None:
         """Return the folder of trial `number`, None where there is none."""
         known = self._known.get(number)
+        if known is None and self._shelf(number) in self._whole:
+            return None
         if known is None or not known.is_dir():
             self._read(number)
             known = self._known.get(number)
@@ -74,13 +76,11 @@ class TrialFolders:
         return self._place if number < SHELF_SIZE else self._place / f"{number // SHELF_SIZE}xxx"
 
     def _read(self, number: int) -> None:
-        """Read the shelf of trial `number`, and where it is not there the folder that earlier versions put all in."""
+        """Read the shelf of trial `number`, and the folder that earlier versions put all in."""
         self._known.pop(number, None)
-        for shelf in dict.fromkeys((self._shelf(number), self._place)):
+        for shelf in dict.fromkeys((self._place, self._shelf(number))):
             for held, path in sorted(_trials_in(shelf), reverse=True):
                 self._known[held] = path
-            if number in self._known:
-                return
 
 
 def _trials_in(shelf: Path) -> Iterator[tuple[int, Path]]:

@@ -70,10 +70,9 @@ class Tried:
                 if isinstance(value, int | float):
                     lost.setdefault(name, {})[value] = None
 
-    def is_tried(self, idea: Idea, lineage: Iterable[int]) -> bool:
-        """Say whether a single change was tried on one of some files, or did not run wherever it was tried."""
-        mark = signature(idea)
-        return mark in self._did_not_run or any(mark in self._from.get(number, ()) for number in lineage)
+    def steps_from(self, lineage: Iterable[int]) -> set[Signature]:
+        """Return the single changes that were tried on one of some files, or did not run wherever they were tried."""
+        return self._did_not_run.union(*(self._from.get(number, ()) for number in lineage))
 
     def lost_values(self, name: str, lineage: Iterable[int]) -> list[int | float]:
         """Return the values of a constant that gained nothing on one of some files, with no other change beside it."""

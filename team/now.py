@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from graph.context import Event
     from graph.run_folder import RunFolder
 
+REST_SECONDS = 0.2  # the shortest time between two writings; a round without a training takes less
+
 Standing = Literal["working", "ended", "waiting", "interrupted", "killed", "unknown"]
 
 
@@ -116,6 +118,8 @@ class Announcer:
         self.waits = False
         self._path = folder.now
         self._threads = threading.Lock()
+        self._rest_until = 0.0
+        self._late: threading.Timer | None = None  # writes what came while it rested
         began = process_began(os.getpid())
         self._now = Now(
             process=os.getpid(),
@@ -145,15 +149,35 @@ class Announcer:
     def end(self) -> None:
         """Say that the process is done with the run."""
         with self._threads:
+            self._rest_until = 0.0
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
             if self._path.parent.is_dir():  # a run that could not be prepared has no folder any more
                 self._change(at_work=(), over=True, stopped=self.stopped, waits=self.waits)
 
     def _change(self, **changes: object) -> None:
         self._now = self._now.model_copy(update={**changes, "since": time.time()})
-        self._write()
+        rest = self._rest_until - time.monotonic()
+        if rest <= 0:
+            self._write()
+        elif self._late is None:
+            self._late = threading.Timer(rest, self._write_late)
+            self._late.daemon = True
+            self._late.start()
 
     def _write(self) -> None:
         write_atomically(self._path, self._now.model_dump_json() + "\n", durable=False)
+        self._rest_until = time.monotonic() + REST_SECONDS
+
+    def _write_late(self) -> None:
+        with (
+            self._threads,
+            contextlib.suppress(OSError),
+        ):  # the run learns of a full disk where it has something to lose
+            if self._late is not None:
+                self._late = None
+                self._write()
 
 
 @contextlib.contextmanager

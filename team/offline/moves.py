@@ -6,11 +6,14 @@ no move, though it may be a part of several made together; what is merely simila
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from memory.edits import EditError, apply_edits
 from memory.history import changes_of
 from memory.records import Idea
+from memory.tried import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,37 +21,88 @@ if TYPE_CHECKING:
     from memory.knowledge import Knowledge
     from memory.records import Mode
     from memory.techniques import Technique
+    from memory.tried import Signature
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A single move from one file, whichever trial makes it.
+
+    Attributes:
+        idea: What it is; its number says nothing.
+        mark: See `memory.tried.signature`.
+        turns: Name, value and present value of the constant that it turns.
+    """
+
+    idea: Idea
+    mark: Signature
+    turns: tuple[str, object, object] | None
+
+
+# By parent: its file never changes, nor what the literature offers there.
+_STEPS: WeakKeyDictionary[Knowledge, dict[int, tuple[_Step, ...]]] = WeakKeyDictionary()
+# What was found last: strategist and scout of one round ask the same.
+_MOVES: WeakKeyDictionary[Knowledge, dict[tuple[int, int, int, bool], tuple[Idea, ...]]] = WeakKeyDictionary()
+_N_FOUND = 32
 
 
 def moves(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return the single moves from trial `parent` that were not tried there, each as the idea of trial `number`.
 
-    What another trial is trying now is among them, to be joined with others; alone it is a repeat.
+    What another trial is trying now is among them, to be joined with others; alone it is a repeat. What was tried on an
+    ancestor counts as tried there, and what did not run counts everywhere.
     """
-    return untried(steps(parent, number, knowledge), knowledge)
+    return _found(parent, number, knowledge, untried=True)
 
 
 def steps(parent: int, number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
     """Return all single moves from trial `parent`, tried there or not, each as the idea of trial `number`.
 
-    Nothing is taken out where that leads back to a file that was trained.
+    Nothing is taken out where that leads back to a file that was trained, and no constant is turned as far as it was
+    turned in vain.
     """
-    history = knowledge.history
-    present = set(history.changes_in(parent))
-    found = (
-        *_explore(parent, number, present, knowledge),
-        *_refine(parent, number, history.lineage(parent), knowledge),
-        *_ablate(parent, number, knowledge),
-    )
-    return tuple(idea for idea in found if not (idea.removed and history.tried.is_file(present - {*idea.removed})))
+    return _found(parent, number, knowledge, untried=False)
 
 
-def untried(ideas: Sequence[Idea], knowledge: Knowledge) -> tuple[Idea, ...]:
-    """Return those of some single moves from one file that were not tried on it or its ancestors, and can run."""
-    if not ideas or ideas[0].parent is None:
-        return ()
-    lineage = knowledge.history.lineage(ideas[0].parent)
-    return tuple(idea for idea in ideas if not knowledge.history.tried.is_tried(idea, lineage))
+def _found(parent: int, number: int, knowledge: Knowledge, *, untried: bool) -> tuple[Idea, ...]:
+    found = _MOVES.setdefault(knowledge, {})
+    key = (knowledge.history.n_entries, parent, number, untried)
+    if key not in found:
+        if len(found) >= _N_FOUND:
+            found.clear()
+        found[key] = tuple(_find(parent, number, knowledge, untried=untried))
+    return found[key]
+
+
+def _find(parent: int, number: int, knowledge: Knowledge, *, untried: bool) -> Iterator[Idea]:
+    tried, lineage = knowledge.history.tried, knowledge.history.lineage(parent)
+    present = set(knowledge.history.changes_in(parent))
+    closed = tried.steps_from(lineage) if untried else ()
+    lost: dict[str, list[int | float]] = {}
+    for step in _steps_from(parent, knowledge):
+        if step.mark in closed:
+            continue
+        if step.turns is not None:
+            name, value, now = step.turns
+            if name not in lost:
+                lost[name] = tried.lost_values(name, lineage)
+            if _bracketed(value, now, lost[name]):
+                continue
+        if step.idea.removed and tried.is_file(present - {*step.idea.removed}):
+            continue
+        yield step.idea.model_copy(update={"number": number})
+
+
+def _steps_from(parent: int, knowledge: Knowledge) -> tuple[_Step, ...]:
+    known = _STEPS.setdefault(knowledge, {})
+    if parent not in known:
+        present = set(knowledge.history.changes_in(parent))
+        known[parent] = (
+            *(_Step(idea, signature(idea), None) for idea in _explore(parent, present, knowledge)),
+            *_refine(parent, knowledge),
+            *(_Step(idea, signature(idea), None) for idea in _ablate(parent, knowledge)),
+        )
+    return known[parent]
 
 
 def start_moves(number: int, knowledge: Knowledge) -> tuple[Idea, ...]:
@@ -135,11 +189,11 @@ def applicable(technique: Technique, present: set[str]) -> bool:
     return not set(technique.conflicts) & present  # `load_playbook` makes conflicts symmetric
 
 
-def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
+def _explore(parent: int, present: set[str], knowledge: Knowledge) -> Iterator[Idea]:
     for technique in knowledge.techniques.values():
         if technique.knob is None and not technique.start and applicable(technique, present):
             yield Idea(
-                number=number,
+                number=parent,
                 mode="explore",
                 axis=technique.axis,
                 title=technique.title,
@@ -150,17 +204,16 @@ def _explore(parent: int, number: int, present: set[str], knowledge: Knowledge) 
             )
 
 
-def _refine(parent: int, number: int, lineage: Sequence[int], knowledge: Knowledge) -> Iterator[Idea]:
+def _refine(parent: int, knowledge: Knowledge) -> Iterator[_Step]:
     values = knowledge.knob_values(parent)
     for technique in knowledge.techniques.values():
         if technique.knob is None or technique.knob.name not in values:
             continue
         name, now = technique.knob.name, values[technique.knob.name]
-        lost = knowledge.history.tried.lost_values(name, lineage)
         for value in technique.knob.values:
-            if value != now and not _bracketed(value, now, lost):
-                yield Idea(
-                    number=number,
+            if value != now:
+                idea = Idea(
+                    number=parent,
                     mode="refine",
                     axis=technique.axis,
                     title=f"{technique.title}: {name} {_shown(now)} to {_shown(value)}",
@@ -170,9 +223,10 @@ def _refine(parent: int, number: int, lineage: Sequence[int], knowledge: Knowled
                     source=technique.source,
                     parent=parent,
                 )
+                yield _Step(idea, signature(idea), (name, value, now))
 
 
-def _ablate(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
+def _ablate(parent: int, knowledge: Knowledge) -> Iterator[Idea]:
     """Take out one technique that the parent holds: does it still carry its weight beside the others?"""
     present = [t for t in knowledge.history.changes_in(parent) if t in knowledge.techniques]
     for name in present:
@@ -180,7 +234,7 @@ def _ablate(parent: int, number: int, knowledge: Knowledge) -> Iterator[Idea]:
         needed = any(name in knowledge.techniques[other].requires for other in present)
         if technique.knob is None and not technique.start and not needed:
             yield Idea(
-                number=number,
+                number=parent,
                 mode="ablate",
                 axis=technique.axis,
                 title=f"without {technique.title}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graph.roles import RoleError
 from memory.history import changes_of
 from memory.records import Idea
-from team.offline.moves import join, start_moves, steps, untried
+from team.offline.moves import join, moves, start_moves, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +57,11 @@ class PlaybookScout:
                 )
             ]
         assert plan.parent is not None
-        offered = steps(plan.parent, plan.number, knowledge)
-        found = [i for i in untried(offered, knowledge) if i.mode == plan.mode and i.axis == plan.axis]
+        open_now = moves(plan.parent, plan.number, knowledge)
+        found = [i for i in open_now if i.mode == plan.mode and i.axis == plan.axis]
         if plan.changes:
             wanted = set(plan.changes)
-            adds = plan.mode != "simplify"
+            offered, adds = steps(plan.parent, plan.number, knowledge), plan.mode != "simplify"
             parts = [i for i in offered if (set(changes_of(i)) if adds else set(i.removed)) <= wanted]
             parts = [i for i in parts if bool(i.removed) != adds]
             found = [join(parts, knowledge)] if parts else []

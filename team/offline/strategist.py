@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from memory.belief import Belief, Prior
 from memory.history import changes_of
 from memory.records import AXES
 from memory.starts import begins_anew
-from team.offline.moves import join, stand_together, start_moves, steps, untried
+from team.offline.moves import join, moves, stand_together, start_moves, steps
 from team.offline.wishes import Named, narrow, shown, understand
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from memory.knowledge import Knowledge
     from memory.person import Wish
     from memory.records import Crowding, Idea, Mode, TrialRecord
+
+    Weighed: TypeAlias = tuple[float, Idea]  # what it is worth under the round's draw, in log score, and an idea
 
 # Expected gain and its spread, relative to the score, by the playbook's evidence (++, +, 0, ?). Element-pair edges and
 # space groups each gained 2-3 % of the score in the journal of arXiv 2606.29717; most other changes gained nothing.
@@ -103,7 +105,7 @@ class OfflineStrategist:
         wished = {id(idea) for idea in left}
         return max((i for i, (idea, _) in enumerate(proposals) if id(idea) in wished), key=lambda i: worths[i])
 
-    def _least_crowded(self, offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> Idea:
+    def _least_crowded(self, offers: Sequence[Weighed], knowledge: Knowledge) -> Idea:
         """Return the offer that is best when what crowding costs is paid; the best draw comes first."""
         best, most = offers[0][1], -math.inf
         for draw, idea in offers:
@@ -148,19 +150,18 @@ class OfflineStrategist:
         belief = self._belief(knowledge)
         drawn = _draw(belief, number, knowledge)
         rng = _rng(number, knowledge, "parents")
-        offers: list[tuple[float, Idea]] = []
-        grounds: list[tuple[float, tuple[Idea, ...]]] = []
+        offers: list[Weighed] = []
+        grounds: list[tuple[float, int]] = []
         wish = _first_wish(knowledge)
         wanted, _ = understand(wish.text, knowledge.techniques) if wish is not None else (Named(), Named())
         named = _scored(wanted.trials, knowledge.history)
         for parent in dict.fromkeys((*self._parents(champion, knowledge, belief), *named)):
             behind, uncertain = belief.value(parent, champion.number)
             start = behind + uncertain * float(rng.standard_normal())
-            parts = steps(parent, number, knowledge)
-            grounds.append((start, parts))
-            singles = untried(parts, knowledge)
-            offers += [(start + _worth(idea, drawn), idea) for idea in singles]
-            offers += self._joined([(start, singles)], drawn, knowledge)
+            grounds.append((start, parent))
+            singles = _weighed(moves(parent, number, knowledge), drawn)
+            offers += [(start + worth, idea) for worth, idea in singles]
+            offers += self._joined(start, singles, knowledge)
         for idea in start_moves(number, knowledge):
             assert idea.parent is not None
             behind, uncertain = belief.value(idea.parent, champion.number)
@@ -281,32 +282,30 @@ class OfflineStrategist:
                 best.append(number)
         return [champion.number, *best]
 
-    def _joined(
-        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], drawn: dict[str, float], knowledge: Knowledge
-    ) -> list[tuple[float, Idea]]:
-        """Return what can be made of the single moves from each file together, with what it is worth under the draw."""
-        return [
-            (start + _worth(idea, drawn), idea)
-            for start, singles in grounds
-            for idea in (self._together(singles, drawn, knowledge), _simplification(singles, drawn, knowledge))
-            if idea is not None
-        ]
+    def _joined(self, start: float, singles: Sequence[Weighed], knowledge: Knowledge) -> list[Weighed]:
+        """Return what can be made of the single moves from a file together, with what it is worth under their draw."""
+        made = (self._together(singles, knowledge), _simplification(singles, knowledge))
+        return [(start + worth, idea) for worth, idea in (found for found in made if found is not None)]
 
-    def _further(
-        self, grounds: Sequence[tuple[float, tuple[Idea, ...]]], number: int, knowledge: Knowledge
-    ) -> list[tuple[float, Idea]]:
-        """Return what can be made together under other draws, where no other move is left; empty where all repeats."""
+    def _further(self, grounds: Sequence[tuple[float, int]], number: int, knowledge: Knowledge) -> list[Weighed]:
+        """Return what can be made together under other draws, where no other move is left; empty where all repeats.
+
+        Args:
+            grounds: What a file is worth, and the file's trial.
+        """
         for further in range(FURTHER_DRAWS):
             drawn = _draw(self._belief(knowledge), number, knowledge, f"further gains {further}")
-            joined = sorted(self._allowed(self._joined(grounds, drawn, knowledge)), key=lambda offer: -offer[0])
-            if found := _news(joined, knowledge):
+            joined: list[Weighed] = []
+            for start, parent in grounds:
+                joined += self._joined(start, _weighed(steps(parent, number, knowledge), drawn), knowledge)
+            if found := _news(sorted(self._allowed(joined), key=lambda offer: -offer[0]), knowledge):
                 return found
         return []
 
-    def _allowed(self, offers: Sequence[tuple[float, Idea]]) -> list[tuple[float, Idea]]:
+    def _allowed(self, offers: Sequence[Weighed]) -> list[Weighed]:
         return [offer for offer in offers if offer[1].mode in self.modes]
 
-    def _together(self, singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
+    def _together(self, singles: Sequence[Weighed], knowledge: Knowledge) -> Weighed | None:
         """Join the best additions under the draw that fit into one file; None where there are not two.
 
         What was in a file that did not run, and in none that did, is tried alone: it would take others down with it.
@@ -315,13 +314,12 @@ class OfflineStrategist:
         profiles = knowledge.mended.profiles() if self.overlap_cost else {}
         additions = [
             (worth, idea, profiles.get(keys[-1]))
-            for idea in singles
-            if not idea.removed and not doubtful.intersection(keys := changes_of(idea))
-            if (worth := _worth(idea, drawn)) > 0
+            for worth, idea in singles
+            if worth > 0 and not idea.removed and not doubtful.intersection(keys := changes_of(idea))
         ]
         parent = next((idea.parent for _, idea, _ in additions), None)
         present = set(knowledge.history.changes_in(parent)) if parent is not None else set()
-        chosen: list[Idea] = []
+        chosen: list[Weighed] = []
         shared = [0.0] * len(additions)  # by addition: what those chosen gain already
         left = list(range(len(additions)))
 
@@ -332,12 +330,13 @@ class OfflineStrategist:
             best = max(left, key=left_of)
             left.remove(best)
             worth, idea, profile = additions[best]
-            if left_of(best) > 0 and stand_together([*chosen, idea], present, knowledge.techniques):
-                chosen.append(idea)
+            beside_it = [*(other for _, other in chosen), idea]
+            if left_of(best) > 0 and stand_together(beside_it, present, knowledge.techniques):
+                chosen.append((worth, idea))
                 for at in left:
                     other, _, beside = additions[at]
                     shared[at] += min(other, worth) * _overlap(beside, profile)
-        return join(chosen, knowledge) if len(chosen) > 1 else None
+        return _join(chosen, knowledge)
 
 
 def _overlap(one: np.ndarray | None, other: np.ndarray | None) -> float:
@@ -359,13 +358,23 @@ def _scored(numbers: Sequence[int], history: History) -> list[int]:
     return [n for n in numbers if n in history.trials and history.trials[n].score is not None]
 
 
-def _simplification(singles: Sequence[Idea], drawn: dict[str, float], knowledge: Knowledge) -> Idea | None:
+def _simplification(singles: Sequence[Weighed], knowledge: Knowledge) -> Weighed | None:
     """Join the removals that the draw calls no loss; None where there are not two."""
-    removals = [idea for idea in singles if idea.removed and _worth(idea, drawn) > 0]
-    return join(removals, knowledge) if len(removals) > 1 else None
+    return _join([(worth, idea) for worth, idea in singles if worth > 0 and idea.removed], knowledge)
 
 
-def _news(offers: Sequence[tuple[float, Idea]], knowledge: Knowledge) -> list[tuple[float, Idea]]:
+def _join(parts: Sequence[Weighed], knowledge: Knowledge) -> Weighed | None:
+    """Join several moves; together they are worth the sum. None where there are not two."""
+    if len(parts) < 2:
+        return None
+    return sum(worth for worth, _ in parts), join([idea for _, idea in parts], knowledge)
+
+
+def _weighed(ideas: Sequence[Idea], drawn: dict[str, float]) -> list[Weighed]:
+    return [(_worth(idea, drawn), idea) for idea in ideas]
+
+
+def _news(offers: Sequence[Weighed], knowledge: Knowledge) -> list[Weighed]:
     """Return the first offers that repeat no earlier trial."""
     return list(islice((offer for offer in offers if knowledge.repeat(offer[1]) is None), LOOKED_AT))
 

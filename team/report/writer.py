@@ -2,7 +2,7 @@
 nothing.
 
 The run only sets a flag; a thread of low priority reads the journal from the disk, as any other reader would. Writing
-takes at most a twentieth of the time, and the last state is always written.
+takes at most a fiftieth of the time, and the last state is always written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graph.context import Event
     from graph.run_folder import RunFolder
 
-SHARE_OF_TIME = 20.0  # a report that took a second is not written again for twenty
+SHARE_OF_TIME = 50.0  # a report that took a second is not written again for fifty
 NICENESS = 10
 POLL_SECONDS = 0.5
 

@@ -49,10 +49,10 @@ def history_text(knowledge: Knowledge) -> str:
     return "\n".join(lines)
 
 
-def tried_text(knowledge: Knowledge, axis: str, near: Iterable[int] = ()) -> str:
-    """Return the latest trials of an axis, or of the numbers in `near`, a line each."""
+def tried_text(knowledge: Knowledge, axis: str, near: Iterable[int | str] = ()) -> str:
+    """Return the latest trials of an axis, or those of `near`, a line each; labels of other runs are left out."""
     history = knowledge.history
-    chosen = {n for n in near if n in history.trials}
+    chosen = {n for n in near if isinstance(n, int) and n in history.trials}
     of_axis = [t.number for t in history.trials.values() if axis in (t.idea.axis, "-")]
     chosen |= set(of_axis[-max(0, TRIALS_OF_AN_AXIS - len(chosen)) :])
     return "\n".join(trial_line(history, history.trials[n]) for n in sorted(chosen)) or "nothing yet"

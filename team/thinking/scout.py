@@ -115,7 +115,7 @@ class ModelScout:
     def _question(self, plan: Plan, known: Sequence[Idea], knowledge: Knowledge) -> str:
         assert plan.parent is not None
         wish = wish_text([wish for wish in knowledge.wishes if wish.k in plan.wishes])
-        near = knowledge.ideas.nearest(f"{plan.mode} {AXES.get(plan.axis, '')} {plan.why}", 3)
+        near = knowledge.ideas.similar(f"{plan.mode} {AXES.get(plan.axis, '')} {plan.why}", 3)
         values = knobs(knowledge.source(plan.parent))
         return render(
             "scout.propose",
@@ -123,7 +123,7 @@ class ModelScout:
             parent=plan.parent,
             held=", ".join(knowledge.history.techniques_in(plan.parent)) or "none",
             knobs=", ".join(f"{name} = {value!r}" for name, value in values.items()) or "none",
-            tried=tried_text(knowledge, plan.axis, [hit.number for hit in near]),
+            tried=tried_text(knowledge, plan.axis, [hit.label for hit in near]),
             wish=wish,
             number=plan.number,
             plan=f"{plan.mode} on {plan.axis}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import team.now as now_file
 from graph.context import Event
 from graph.run_folder import RunFolder
 from memory.journal import Journal
@@ -40,7 +41,8 @@ def change(run: RunFolder, **fields: object) -> None:
     run.now.write_text(json.dumps(held))
 
 
-def test_now_says_who_is_at_work_on_what(run: RunFolder) -> None:
+def test_now_says_who_is_at_work_on_what(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(now_file, "REST_SECONDS", 0.0)
     assert read_now(run) is None
     heard = []
     with announce(run) as announcer:
@@ -77,6 +79,31 @@ def test_now_says_who_is_at_work_on_what(run: RunFolder) -> None:
     with announce(run):
         shutil.rmtree(run.path)
     assert not run.path.exists(), "a run that could not be prepared stays gone"
+
+
+def test_events_that_follow_closely_are_written_together_and_the_last_one_soon(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def write(path: Path, text: str, *, durable: bool = True) -> None:
+        written.append(text)
+        path.write_text(text)
+
+    monkeypatch.setattr(now_file, "write_atomically", write)
+    with announce(run) as announcer:
+        for number in range(1, 301):
+            announcer.listen(Event("node", number, node="strategise"))
+        assert len(written) < 100
+        deadline = time.monotonic() + 30
+        while len(read_now(run).at_work) < 300:  # type: ignore[union-attr]
+            assert time.monotonic() < deadline, "the last one is not written though nothing follows"
+            time.sleep(0.01)
+        announcer.listen(Event("node", 301, node="strategise"))
+    n_written = len(written)
+    time.sleep(2 * now_file.REST_SECONDS)
+    assert len(written) == n_written, "nothing is written once the process is done with the run"
+    assert read_now(run).at_work == () and read_now(run).over  # type: ignore[union-attr]
 
 
 def test_time_left_is_by_the_median_of_recent_rounds_and_by_the_hours(tmp_path: Path) -> None:
@@ -122,7 +149,8 @@ def test_a_pipe_gets_a_line_a_record_and_ends_with_the_run(run: RunFolder) -> No
     assert json.loads(rest["json"][-1])["standing"] == "ended"
 
 
-def test_ctrl_c_leaves_quietly_and_the_log_cannot_draw(run: RunFolder) -> None:
+def test_ctrl_c_leaves_quietly_and_the_log_cannot_draw(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(now_file, "REST_SECONDS", 0.0)
     folder = run.make_trial(trial(1, title="wider").idea)
     (folder / "train.log").write_bytes(b"epoch 1 loss 0.5\n\x1b[2J\x1b]0;owned\x07[red]epoch 2\xc2\x9b loss 0.4\n")
     with announce(run) as announcer:
