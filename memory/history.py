@@ -6,6 +6,7 @@ It is pure: it reads no file, and adding an entry takes about the same time what
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from evaluation_locked.noise import squares_around_mean
@@ -36,6 +37,8 @@ class History:
     Attributes:
         trials: Every recorded trial by number, in the order recorded.
         decisions: The latest later word on a trial, by its number.
+        gains: By axis, the gain of each of its trials over the champion of its time by the latest decision, by number.
+        n_of_axis: By axis, how many trials were recorded.
         n_entries: Taken in so far: what was derived from a history holds while this stands.
         n_trained: Recorded trials that were paid for, whatever became of them.
         in_flight: Trials that were begun and are not recorded, by number; None until its idea is chosen.
@@ -57,6 +60,8 @@ class History:
         self._scores: list[float] = []
         self._changes: dict[int, tuple[str, ...]] = {}
         self._highest = -1
+        self.gains: dict[str, dict[int, float]] = {}
+        self.n_of_axis: Counter[str] = Counter()
         self.n_trained = 0
         self.in_flight: dict[int, Idea | None] = {}
         self.n_entries = 0
@@ -87,6 +92,7 @@ class History:
             self.decisions[entry.trial] = entry
             self.n_entries += 1
             self.just_reversed = entry.trial if entry.trial in self._keeps and entry.outcome != "kept" else None
+            self._note_gain(entry.trial, entry.gain)
             self._note_outcome(entry.trial, entry.outcome)
             return True
         if entry.number in self.trials:
@@ -113,6 +119,8 @@ class History:
                 self._note_training(entry.code_sha, entry.number)
         if entry.idea.mode == "replicate" and parent is not None:
             self.replicated[parent] += 1
+        self.n_of_axis[entry.idea.axis] += 1
+        self._note_gain(entry.number, entry.gain)
         self.tried.add(entry, changes_of(entry.idea), self._changes[entry.number])
         self._note_outcome(entry.number, entry.outcome)
         return True
@@ -129,6 +137,13 @@ class History:
 
     def _scores_of(self, numbers: Iterable[int]) -> list[float]:
         return [score.value for n in numbers if (score := self.trials[n].score) is not None]
+
+    def _note_gain(self, number: int, gain: float | None) -> None:
+        gains = self.gains.setdefault(self.trials[number].idea.axis, {})
+        if gain is None:
+            gains.pop(number, None)
+        else:
+            gains[number] = gain
 
     def _note_outcome(self, number: int, outcome: Outcome) -> None:
         if outcome == "near-miss":
@@ -176,6 +191,10 @@ class History:
     def champion(self) -> TrialRecord | None:
         """The trial that was kept last, None before the first."""
         return self.trials[next(reversed(self._keeps))] if self._keeps else None
+
+    def last_measured(self, n: int) -> list[TrialRecord]:
+        """Return the last trials that were measured against a champion, at most n, in the order recorded."""
+        return list(islice((t for t in reversed(self.trials.values()) if t.gain is not None), n))[::-1]
 
     @property
     def rounds_since_keep(self) -> int:

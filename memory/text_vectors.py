@@ -74,30 +74,31 @@ class TextVectors:
 
     def nearest(self, vector: np.ndarray, k: int, exclude: Collection[Key] = ()) -> list[tuple[Key, float]]:
         """Return the keys of the k most similar with their cosines, the nearest first; ties in the order of keys."""
-        if self._table is None or k < 1:
+        if self._table is None or k < 1 or not self._row_of:
             return []
         asked = unit(vector)
-        left_out = [row for key in exclude if (row := self._row_of.get(key)) is not None]
-        rows = self._near_rows(asked, k, [*left_out, *self._free])
-        similarities = self._table.rows[rows] @ asked if len(rows) < len(self._keys) else self._products(asked)
-        similarities[np.isin(rows, [*left_out, *self._free])] = -np.inf
+        left_out = [*(row for key in exclude if (row := self._row_of.get(key)) is not None), *self._free]
+        rows = self._near_rows(asked, k, left_out)
+        if rows is None:
+            rows = np.arange(len(self._keys))
+            similarities = self._table.products(asked[None])[:, 0]
+            similarities[left_out] = -np.inf
+        else:
+            similarities = self._table.rows[rows] @ asked
+            similarities[np.isin(rows, left_out)] = -np.inf
         k = min(k, len(similarities))
         least = np.partition(similarities, -k)[-k]
         at = np.flatnonzero((similarities >= least - _TIE) & np.isfinite(similarities)).tolist()
         found = [(key, float(similarities[i])) for i in at if (key := self._keys[rows[i]]) is not None]
         return sorted(found, key=lambda hit: (-round(hit[1], 6), hit[0]))[:k]
 
-    def _products(self, asked: np.ndarray) -> np.ndarray:
-        assert self._table is not None
-        return self._table.products(asked[None])[:, 0]
-
-    def _near_rows(self, asked: np.ndarray, k: int, left_out: Collection[int]) -> np.ndarray:
-        """Return rows among which the k most similar are, those left out apart."""
+    def _near_rows(self, asked: np.ndarray, k: int, left_out: Collection[int]) -> np.ndarray | None:
+        """Return rows among which the k most similar are, those left out apart; None where that is any row."""
         assert self._table is not None
         n = len(self._keys)
         looked_at = max(_LOOKED_AT, k + len(left_out))
         if n < _FIRST_AXES or looked_at > n // 4:
-            return np.arange(n)
+            return None
         if self._axes is None or n >= _MORE_ROWS * self._n_at_axes:
             self._find_axes()
         assert self._axes is not None
@@ -106,7 +107,7 @@ class TextVectors:
         first = np.argpartition(bounds, -looked_at)[-looked_at:]
         bar = np.partition(self._table.rows[first] @ asked, -k)[-k]
         rows = np.flatnonzero(bounds >= bar - _TIE)
-        return rows if len(rows) < n // 4 else np.arange(n)
+        return rows if len(rows) < n // 4 else None
 
     def _find_axes(self) -> None:
         """Find the directions along which the vectors are longest, and what each has along them."""

@@ -25,6 +25,7 @@ class Tried:
         ran: Techniques and constants that a trial with a score added.
         failed: Those that a trial without one added.
         first_with: By technique or constant, the first trial with a score that added it and is no replicate.
+        last_with: By technique, the last trial that named it, whatever became of it.
         began: By technique, the places in the order recorded of the trials that named it.
     """
 
@@ -32,6 +33,7 @@ class Tried:
         self.ran: set[str] = set()
         self.failed: set[str] = set()
         self.first_with: dict[str, int] = {}
+        self.last_with: dict[str, int] = {}
         self.began: dict[str, array[int]] = defaultdict(lambda: array("I"))
         self._n_trials = 0
         self._from: dict[int, set[Signature]] = defaultdict(set)
@@ -50,6 +52,7 @@ class Tried:
         idea, scored = trial.idea, trial.score is not None
         for name in idea.techniques:
             self.began[name].append(self._n_trials)
+            self.last_with[name] = trial.number
         self._n_trials += 1
         for key in added:
             if not key.startswith("trial "):

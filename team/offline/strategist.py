@@ -179,8 +179,7 @@ class OfflineStrategist:
         offers.sort(key=lambda offer: -offer[0])
         looked_at, forced = [], ""
         if plateau:
-            latest = (t for t in reversed(history.trials.values()) if t.gain is not None)
-            recent = list(islice(latest, self.plateau_rounds))[::-1]
+            recent = history.last_measured(self.plateau_rounds)
             worn = Counter((t.idea.mode, t.idea.axis) for t in recent).most_common(1)
             fresh = [offer for offer in offers if not worn or (offer[1].mode, offer[1].axis) != worn[0][0]]
             anew = [offer for offer in offers if begins_anew(offer[1].techniques, knowledge.techniques)]

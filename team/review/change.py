@@ -84,13 +84,15 @@ def _defined(node: ast.stmt) -> list[str]:
 
 @lru_cache(maxsize=128)  # a parent's code is compared with that of each of its children
 def _without_idle(text: str) -> str:
-    """Return the code without what is never read or never reached, down to where nothing more goes."""
+    """Return normalised code without what is never read or never reached, down to where nothing more goes."""
     while True:
         tree = ast.parse(text)
         nodes = tuple(ast.walk(tree))
-        if _closes(tree, nodes):
+        if closed := _closes(tree, nodes):
             tree = _Reached(_switches(tree, nodes)).visit(tree)
         dead = {node for _, node in _unread(tree)}
+        if not closed and not dead:
+            return text
         tree.body = [node for node in tree.body if node not in dead]
         shorter = ast.unparse(ast.fix_missing_locations(tree))
         if shorter == text:

@@ -51,6 +51,10 @@ class Names:
         self._paths: dict[ast.AST | None, frozenset[str]] | None = None
         self._scopes: dict[ast.AST, ast.AST] = {}
         self._outside = self._evaluated_outside()
+        self._globals: dict[ast.AST, set[str]] = {}  # by scope
+        for node in self.nodes:
+            if isinstance(node, ast.Global):
+                self._globals.setdefault(self._scope(node), set()).update(node.names)
         for node in self.nodes:
             self._bind(node)
         given = [node for node in self.nodes if isinstance(node, _GIVES)]
@@ -228,8 +232,7 @@ class Names:
             self.own_attributes.add(name)
 
     def _put(self, scope: ast.AST, name: str, path: str | None = None) -> None:
-        declared = (n.names for n in self.children(scope) if isinstance(n, ast.Global))
-        if any(name in names for names in declared):
+        if name in self._globals.get(scope, ()):
             scope = self.tree
         self._bound[scope].setdefault(name, set()).update([path] if path else [])
 

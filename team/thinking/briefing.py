@@ -5,8 +5,10 @@ Memory is summarised here, never replayed: counts by axis, the best few, the las
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
+from itertools import chain, islice
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from memory.records import AXES
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from memory.records import Idea, TrialRecord
 
 BEST_TRIALS, LAST_TRIALS, TRIALS_OF_AN_AXIS, FLYING_TRIALS = 5, 6, 8, 16
-_GAINS: WeakKeyDictionary[History, tuple[int, dict[str, list[float]]]] = WeakKeyDictionary()  # as of so many entries
 MAX_TITLE, MAX_REASON, MAX_WISH = 80, 110, 600
 
 
@@ -36,11 +37,13 @@ def history_text(knowledge: Knowledge) -> str:
             f"no keep for {history.rounds_since_keep} rounds"
         )
     lines.append("Axis: trials, kept, mean gain of those measured, best gain")
-    lines += [f"  {axis} {name}: {_axis_counts(history, axis)}" for axis, name in AXES.items()]
-    measured = [t for t in history.trials.values() if history.decided_gain(t.number) is not None]
-    best = sorted(measured, key=lambda t: -(history.decided_gain(t.number) or 0.0))[:BEST_TRIALS]
-    lines += ["Best trials:", *(f"  {trial_line(history, trial)}" for trial in best)] if best else []
-    last = list(history.trials.values())[-LAST_TRIALS:]
+    kept: Counter[str] = Counter(history.trials[number].idea.axis for number in history.keeps)
+    lines += [f"  {axis} {name}: {_axis_counts(history, axis, kept[axis])}" for axis, name in AXES.items()]
+    measured = chain.from_iterable(gains.items() for gains in history.gains.values())
+    best = heapq.nsmallest(BEST_TRIALS, measured, key=lambda found: (-found[1], found[0]))
+    if best:
+        lines += ["Best trials:", *(f"  {trial_line(history, history.trials[number])}" for number, _ in best)]
+    last = list(islice(reversed(history.trials.values()), LAST_TRIALS))[::-1]
     lines += ["Last trials:", *(f"  {trial_line(history, trial)}" for trial in last)] if last else []
     flying = [idea for idea in history.in_flight.values() if idea is not None]
     if flying:
@@ -53,8 +56,8 @@ def tried_text(knowledge: Knowledge, axis: str, near: Iterable[int | str] = ()) 
     """Return the latest trials of an axis, or those of `near`, a line each; labels of other runs are left out."""
     history = knowledge.history
     chosen = {n for n in near if isinstance(n, int) and n in history.trials}
-    of_axis = [t.number for t in history.trials.values() if axis in (t.idea.axis, "-")]
-    chosen |= set(of_axis[-max(0, TRIALS_OF_AN_AXIS - len(chosen)) :])
+    of_axis = (t.number for t in reversed(history.trials.values()) if axis in (t.idea.axis, "-"))
+    chosen |= set(islice(of_axis, max(0, TRIALS_OF_AN_AXIS - len(chosen))))
     return "\n".join(trial_line(history, history.trials[n]) for n in sorted(chosen)) or "nothing yet"
 
 
@@ -77,26 +80,25 @@ def wish_text(wishes: Sequence[Wish]) -> str:
     return f"The person who runs the team wishes: {_cut(wishes[0].text, MAX_WISH)}" if wishes else ""
 
 
-def axis_gains(history: History, axis: str) -> list[float]:
-    """Return the decided gains of an axis, in the unit of the metric; each trial is looked at once a round."""
-    n_entries, gains = _GAINS.get(history, (-1, {}))
-    if n_entries != history.n_entries:
-        gains = {}
-        for trial in history.trials.values():
-            if (gain := history.decided_gain(trial.number)) is not None:
-                gains.setdefault(trial.idea.axis, []).append(gain)
-        _GAINS[history] = history.n_entries, gains
-    return gains.get(axis, [])
+def gains_text(history: History, axis: str, words: str) -> str:
+    """Return how many trials of an axis were measured and their mean and best gain, put into `words`; empty for none.
+
+    Args:
+        history: The run's.
+        axis: Such as `A2`.
+        words: With `{n}`, `{mean}` and `{best}`; gains are in the unit of the metric.
+    """
+    gains = history.gains.get(axis)
+    if not gains:
+        return ""
+    return words.format(n=len(gains), mean=sum(gains.values()) / len(gains), best=max(gains.values()))
 
 
-def _axis_counts(history: History, axis: str) -> str:
-    numbers = [t.number for t in history.trials.values() if t.idea.axis == axis]
-    if not numbers:
+def _axis_counts(history: History, axis: str, kept: int) -> str:
+    if not history.n_of_axis[axis]:
         return "untouched"
-    kept = sum(history.outcome(n) == "kept" for n in numbers)
-    gains = axis_gains(history, axis)
-    figures = f", {sum(gains) / len(gains):+.4f}, {max(gains):+.4f}" if gains else ", none measured"
-    return f"{len(numbers)}, {kept}{figures}"
+    figures = gains_text(history, axis, ", {mean:+.4f}, {best:+.4f}") or ", none measured"
+    return f"{history.n_of_axis[axis]}, {kept}{figures}"
 
 
 def _cut(text: str, length: int) -> str:

@@ -5,6 +5,7 @@ A bounded number of lines, whatever the size of the playbook. It proposes nothin
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ def catalogue_text(plan: Plan, open_moves: Sequence[Idea], wish: str, knowledge:
     """
     assert plan.parent is not None
     names = dict.fromkeys(name for move in open_moves for name in move.techniques)
-    tried = {name: trial.number for trial in knowledge.history.trials.values() for name in trial.idea.techniques}
+    tried = knowledge.history.tried.last_with
     ranked = _by_relevance(f"{plan.why} {wish}", [knowledge.techniques[name] for name in names])
     ranked.sort(key=lambda technique: technique.id in tried)  # stable: untried first, each half by relevance
     values = knobs(knowledge.source(plan.parent))
@@ -73,6 +74,12 @@ def _by_relevance(text: str, techniques: Sequence[Technique]) -> list[Technique]
     """Return the techniques with the nearest to `text` first."""
     if len(techniques) < 2 or not text.strip():
         return list(techniques)
-    vectors = np.stack(LocalEmbedder()([text, *(f"{t.title}. {t.description} {t.expect}" for t in techniques)]))
-    near = vectors[1:] @ vectors[0]  # [n_techniques], cosine: the embedder's vectors have length 1
+    (asked,) = LocalEmbedder()([text])
+    near = np.stack([_vector(f"{t.title}. {t.description} {t.expect}") for t in techniques]) @ asked  # [n_techniques]
     return [techniques[i] for i in np.argsort(-near, kind="stable")]
+
+
+@lru_cache(maxsize=512)
+def _vector(text: str) -> np.ndarray:
+    """Return the vector of a technique, of length 1, so that a product is a cosine."""
+    return LocalEmbedder()([text])[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -20,7 +21,7 @@ from memory.records import AXES
 from team.model.access import ModelError, Turn
 from team.offline.moves import moves, start_moves
 from team.offline.strategist import OfflineStrategist
-from team.thinking.briefing import axis_gains, history_text, wish_text
+from team.thinking.briefing import gains_text, history_text, wish_text
 from team.thinking.desk import limit_ends_the_run
 from team.thinking.prompts import render
 
@@ -167,7 +168,7 @@ def open_options(number: int, usual: Plan | None, knowledge: Knowledge) -> tuple
     words = ""
     if history.rounds_since_keep >= PLATEAU_ROUNDS:
         parents += _beaten(champion.number, knowledge)
-        recent = [t.idea for t in history.trials.values() if t.gain is not None][-PLATEAU_ROUNDS:]
+        recent = [t.idea for t in history.last_measured(PLATEAU_ROUNDS)]
         most = Counter((idea.mode, idea.axis) for idea in recent).most_common(1)
         if most:
             worn = most[0][0]
@@ -203,11 +204,8 @@ def _options_of(parent: int, number: int, knowledge: Knowledge) -> Iterator[Opti
 
 def _beaten(champion: int, knowledge: Knowledge) -> list[int]:
     """Return the best trial that lost to the champion by no more than its interval, if any."""
-    close = [
-        t.number
-        for t in knowledge.history.trials.values()
-        if t.champion == champion and t.number != champion and t.gain_high is not None and t.gain_high > 0
-    ]
+    since = takewhile(lambda t: t.number != champion, reversed(knowledge.history.trials.values()))
+    close = [t.number for t in since if t.champion == champion and t.gain_high is not None and t.gain_high > 0][::-1]
     return sorted(close, key=lambda n: -(knowledge.history.decided_gain(n) or 0.0))[:1]
 
 
@@ -245,10 +243,8 @@ def _prospect(option: Option, knowledge: Knowledge) -> str:
         best = max(technique.evidence for technique in known)
         names = dict.fromkeys(technique.id for technique in known)
         words = f"{len(names)} known techniques open, the best {EVIDENCE_WORDS[best]}"
-    gains = axis_gains(knowledge.history, option.axis)
-    if gains:
-        words += f"; gains here {sum(gains) / len(gains):+.4f} on average of {len(gains)}, best {max(gains):+.4f}"
-    return words
+    shown = "; gains here {mean:+.4f} on average of {n}, best {best:+.4f}"
+    return words + gains_text(knowledge.history, option.axis, shown)
 
 
 def _least_tried(number: int, options: Sequence[Option], knowledge: Knowledge) -> Plan:

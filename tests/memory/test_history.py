@@ -135,3 +135,17 @@ def test_changes_add_up_along_the_lineage() -> None:
     assert history.changes_in(2) == ("film", "width", "WIDTH=48"), "a knob has one value"
     assert history.changes_in(3) == history.changes_in(4) == ("width", "WIDTH=48")
     assert history.changes_in(5) == ("width", "WIDTH=48", "trial 5"), "an idea without a name goes by its trial"
+
+
+def test_gains_of_an_axis_follow_the_latest_decision() -> None:
+    entries = [
+        trial(0, 0.5, "kept"),
+        trial(1, 0.4, "near-miss", parent=0, gain=0.1),
+        trial(2, None, "rejected", parent=0),
+    ]
+    history = History(entries)
+    axis = entries[1].idea.axis
+    assert (history.gains[axis][1], history.n_of_axis[axis]) == (0.1, sum(e.idea.axis == axis for e in entries))
+    history.add(decision(1, "kept"))
+    assert history.gains[axis] == {1: history.decided_gain(1)}
+    assert [t.number for t in history.last_measured(5)] == [1]
