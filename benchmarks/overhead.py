@@ -6,8 +6,9 @@ Each team plays in a process of its own, wired as `team run` wires it: state mac
 static review, scorer, idea graph, report, `now.json`. The trial is instant: predictions are written in place, so that
 no process of a trial is in a round's figures. What these processes cost is measured apart, on a train.py that predicts
 a constant. The models are a scripted endpoint in another process. CPU seconds are of the team's process with all its
-threads, divided by the rounds that were recorded between two marks, since rounds of several workers overlap; those of
-the scorer stand beside. Wall time depends on what else the machine does, and so, by less, does CPU time.
+threads, less what stands in for the trial, divided by the rounds that were recorded between two marks, since rounds of
+several workers overlap; those of the scorer stand beside. Wall time depends on what else the machine does, and so, by
+less, does CPU time.
 
 Two seeds: `trivial` predicts a constant (what the criterion is about), `shipped` is the seed of the project, whose
 file of 370 lines is what a review reads.
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
-import gc
 import itertools
 import json
 import os
@@ -47,10 +47,12 @@ from graph.session import open_session
 from memory.journal import Journal
 from memory.records import TrialRecord
 from team.model.access import ModelAccess
+from team.model.endpoint import Endpoint
 from team.model.settings import RoleSettings, TeamSettings
 from team.model.spend import SpendBook
 from team.now import announce
 from team.offline import offline_team
+from team.preparing import prepare_apart
 from team.report.writer import ReportWriter
 
 if TYPE_CHECKING:
@@ -111,15 +113,24 @@ Another value of constant number {i}, which moves every prediction.
 
 
 class Instant:
-    """An executor that trains nothing: predictions are the labels, off by a draw of the trial's seed."""
+    """An executor that trains nothing: predictions are the labels, off by a draw of the trial's seed.
+
+    Attributes:
+        cpu_seconds: What all calls took; it stands for a trial, and is left out of a round's figure.
+    """
+
+    def __init__(self) -> None:
+        self.cpu_seconds = 0.0
 
     def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
+        begun = time.thread_time()
         order.folder.mkdir(parents=True, exist_ok=True)
         (order.folder / "train.log").write_text("instant\n")
         if not order.smoke:
             labels = np.load(order.locked / "validation_labels.npy", allow_pickle=False)
             draw = np.random.default_rng(order.seed)
             np.save(order.folder / "predictions.npy", labels + draw.standard_normal(len(labels)) * draw.uniform(0.5, 1))
+        self.cpu_seconds += time.thread_time() - begun
         return TrialOutcome(status="finished", message="instant", train_seconds=0.001, predict_seconds=0.001)
 
 
@@ -138,13 +149,43 @@ def write_seed(folder: Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def clock_requests(taken: list[float]) -> Iterator[None]:
+    """Add to a list what CPU seconds each request takes in LangChain's and the provider's client."""
+    within = Endpoint._within
+
+    def clocked(self: Endpoint, seconds: float, call: Callable[[], Any]) -> Any:
+        def work() -> Any:
+            begun = time.thread_time()
+            try:
+                return call()
+            finally:
+                taken.append(time.thread_time() - begun)
+
+        return within(self, seconds, work)
+
+    Endpoint._within = clocked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Endpoint._within = within  # type: ignore[method-assign]
+
+
 class Meter:
     """Listens to a run, and says what its rounds cost."""
 
-    def __init__(self, trials: list[int], knowledge: Callable[[], Knowledge], cancel: threading.Event) -> None:
+    def __init__(
+        self,
+        trials: list[int],
+        knowledge: Callable[[], Knowledge],
+        instant: Instant,
+        client: list[float],
+        cancel: threading.Event,
+    ) -> None:
         self.marks: list[dict[str, Any]] = []  # one for each round that was recorded
         self._wanted = {*trials, *map(_first_of, trials)}
         self._last, self._knowledge, self._cancel = trials[-1], knowledge, cancel
+        self._instant, self._client = instant, client
         self._measuring = {"cpu": 0.0, "wall": 0.0}  # what this cost itself
         self._nodes: dict[str, float] = {}
         self._here: dict[int, tuple[str, float]] = {}  # by thread: at which node it is, and since when
@@ -165,7 +206,8 @@ class Meter:
         begun = {"cpu": time.process_time(), "wall": time.monotonic()}
         trained = sum(trial.status != "not run" for trial in self._knowledge().history.trials.values())
         mark = {name: begun[name] - self._measuring[name] for name in begun}
-        mark |= {"trained": trained, "nodes": dict(self._nodes)}
+        mark["cpu"] -= self._instant.cpu_seconds
+        mark |= {"trained": trained, "nodes": dict(self._nodes), "client": sum(self._client)}
         if trained in self._wanted:  # it takes milliseconds to ask after all processes
             mark |= {"others": _children_seconds(), "rss_mb": _resident_mb()}
         self.marks.append(mark)
@@ -182,6 +224,7 @@ class Meter:
         single = [b["cpu"] - a["cpu"] for a, b in itertools.pairwise(self.marks[first : last + 1])]
         by_node = {name: (end["nodes"][name] - begin["nodes"].get(name, 0.0)) / n for name in sorted(end["nodes"])}
         cpu = (end["cpu"] - begin["cpu"]) / n
+        by_node["client of the models"] = (end["client"] - begin["client"]) / n
         by_node["other threads, and a round's end"] = cpu - sum(by_node.values())
         return {
             "rounds": n,
@@ -204,9 +247,11 @@ def play(
         name="r", task=task, seed_folder=str(seed_folder), trials=10**6, limit=1500, models=models, workers=workers
     )
     run = create_run(folder, config, seed_folder)
-    prepare(task, tight_binding.load(), run.locked, config.limit)
+    prepare_apart(task, run.locked, config.limit, run.seed, folder)
     cancel, flight = threading.Event(), Flight()
-    meter = Meter(trials, lambda: context.knowledge, cancel)
+    instant = Instant()
+    client: list[float] = []  # CPU seconds of each request
+    meter = Meter(trials, lambda: context.knowledge, instant, client, cancel)
     if who == "scripted":
         from team.thinking import model_team
         from team.thinking.desk import Desk
@@ -220,6 +265,7 @@ def play(
     journal = Journal(run.journal)
     profiled = profile_rounds() if profile else contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(clock_requests(client))
         stack.enter_context(journal.lock())
         announcer = stack.enter_context(announce(run))
         report = stack.enter_context(ReportWriter(run, print))
@@ -229,8 +275,7 @@ def play(
             report.listen(event)
 
         context = stack.enter_context(open_session(run, config, journal, team, announcer.hear(tell), cancel, flight))
-        context.executor = Instant()
-        gc.freeze()
+        context.executor = instant
         with profiled as watches, contextlib.suppress(TrialCancelled):
             stopped = advance(context)
             print(f"stopped: {stopped}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from graph.run_folder import RunConfig
 
 REJECTED_PER_TRIAL = 3
+YOUNG_OBJECTS = 20_000  # made between two looks of the collector at the youngest; Python's own choice is 700
 
 
 @contextlib.contextmanager
@@ -92,11 +94,27 @@ def open_session(
         cancel=cancel or threading.Event(),
     )
     # The matrices of a round are small: threads of the algebra library would wait for each other for ten times as long.
-    with ideas, threadpool_limits(1, user_api="blas"):
+    with ideas, threadpool_limits(1, user_api="blas"), _seldom_collected():
         # An interruption may have come between the journal and what follows from it.
         context.publisher.publish(knowledge, whole=True)
         yield context
         context.publisher.publish(knowledge, whole=True)
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Spare the collector what is there when a session begins, and have it look at new objects less often.
+
+    A review makes thousands of nodes of a syntax tree that are gone with the round, without a cycle among them.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _one_at_a_time(listen: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import shutil
 import signal
@@ -18,9 +17,8 @@ import platformdirs
 
 from evaluation_locked import sandbox
 from evaluation_locked.dataset import DataError
-from evaluation_locked.prepare import load_facts, prepare
+from evaluation_locked.prepare import load_facts
 from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
-from evaluation_locked.sources import load_source
 from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.devices import visible_devices
@@ -31,6 +29,7 @@ from memory.shared_memory import SharedMemory
 from memory.starts import load_techniques
 from team.casting import keep_team, open_team, settle_team
 from team.pausing import unpause
+from team.preparing import prepare_apart
 from team.summary import print_summary, summarise
 
 if TYPE_CHECKING:
@@ -235,7 +234,6 @@ def _drive(folder: RunFolder, config: RunConfig, settings: TeamSettings, *, as_j
             display.begin(context.knowledge.history, load_facts(folder.locked))
             if remark := context.knowledge.ideas.remark:
                 display.say(remark)
-            gc.freeze()  # what is there now stays: the collector need not walk through all of it in every round
             try:
                 stopped = announcer.stopped = advance(context)
                 announcer.waits = not stopped
@@ -285,8 +283,7 @@ def _prepare(folder: RunFolder, config: RunConfig, display: Display) -> None:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         display.say(f"reading {config.task.source}")
-        dataset = load_source(config.task.source, config.task.target, cache_folder())
-        facts = prepare(config.task, dataset, folder.locked, config.limit, folder.seed)
+        facts = prepare_apart(config.task, folder.locked, config.limit, folder.seed, cache_folder())
         if asked.is_set():
             raise KeyboardInterrupt
         join_memory(folder, config, facts)

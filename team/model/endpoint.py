@@ -107,9 +107,7 @@ class Endpoint:
             turns = _with_instruction(turns, instruction_of(schema))
         runnable = self._bind(model, ways, max_output_tokens, schema, method)
         messages = [(turn.kind, turn.text) for turn in turns]
-        with warnings.catch_warnings():  # its advice on other methods is for those who choose one themselves
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"langchain_openai")
-            message = self._within(timeout_seconds, lambda: runnable.invoke(messages))
+        message = self._within(timeout_seconds, lambda: runnable.invoke(messages))
         return _read(message["raw"] if isinstance(message, dict) else message)
 
     def _bind(self, model: Any, ways: Ways, limit: int, schema: type[BaseModel] | None, method: Method | None) -> Any:
@@ -149,6 +147,8 @@ class Endpoint:
     def _openai(self, settings: dict[str, Any]) -> Any:
         from langchain_openai import ChatOpenAI
 
+        # Its advice on other methods is for those who choose one themselves.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"langchain_openai")
         if self.url is not None:
             settings |= {"base_url": self.url, "use_responses_api": False}
         return ChatOpenAI(api_key=self._key or PLACEHOLDER_KEY, **settings)

@@ -47,7 +47,7 @@ class Scrubber:
         """Return an answer's text without known keys, and without what no UTF-8 file can hold."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        return _SURROGATES.sub("\ufffd", text).replace("\x00", "")
+        return (text if text.isascii() else _SURROGATES.sub("\ufffd", text)).replace("\x00", "")
 
     def clean_all(self, value: Any) -> Any:
         """Return parsed JSON with every text in it cleaned."""

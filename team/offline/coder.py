@@ -41,9 +41,8 @@ class PlaybookCoder:
             technique = knowledge.techniques[name]
             if technique.knob is None:
                 source = self._apply(source, name, technique.edits_for(source))
-        for knob, value in idea.knobs.items():
-            source = self._apply(source, knob, [set_knob(source, knob, value)])
-        return source
+        turned = [set_knob(source, knob, value) for knob, value in idea.knobs.items()]
+        return self._apply(source, ", ".join(idea.knobs), turned) if turned else source
 
     def _apply(self, source: str, name: str, edits: Sequence[Edit]) -> str:
         try:

@@ -21,6 +21,7 @@ from memory.records import AXES
 from memory.techniques import PlaybookError
 from team.model.spend import read_spend
 from team.report import anatomy, ideas_map, noise, search_figures, standing
+from team.report.landmarks import LayoutError
 from team.report.trials import trial_details, trial_rows
 from team.summary import summarise
 
@@ -187,7 +188,10 @@ def _progress_notes(rows: list[Row], outside: int, better: str) -> list[str]:
 
 
 def _crowding_panel(history: History, playbook: list[Technique]) -> list[Panel]:
-    layout = ideas_map.lay_out(history, playbook)
+    try:
+        layout = ideas_map.lay_out(history, playbook)
+    except LayoutError as error:
+        return [{"id": "crowding", "title": "Crowding map", "teaches": f"{error}.", "figures": [], "notes": []}]
     if layout is None:
         return []
     tried = {name for trial in history.trials.values() for name in trial.idea.techniques}

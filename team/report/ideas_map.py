@@ -17,6 +17,7 @@ import numpy as np
 
 from memory.embedding import LocalEmbedder
 from memory.records import AXES
+from team.report.landmarks import place
 from team.report.palette import AXIS_COLOURS, OUTCOME_SYMBOLS
 from team.report.trials import plot_text
 
@@ -33,7 +34,6 @@ MAX_LANDMARKS = 400
 MIN_LANDMARKS = 12
 NEAREST = 3
 SHARPNESS = 8.0  # power of the similarity in an idea's place: its nearest landmark counts most
-NEIGHBOURS = 5
 NAMED_FAMILY = 3  # techniques, from which a family is named on the map, where most lie together:
 COMPACT = 0.5  # of the spread of the map, from the middle
 
@@ -72,7 +72,7 @@ def lay_out(history: History, playbook: Sequence[Technique]) -> IdeasMap | None:
         return None
     places, faithfulness = _landmark_places(tuple(marks))
     vectors = _vectors(tuple(marks))
-    at = {text: place for text, place in zip(marks, places, strict=True)}
+    at = dict(zip(marks, places, strict=True))
     return IdeasMap(
         trials=tuple(number for number, _ in ideas),
         places=np.array([_place(_vector(text), vectors, places) for _, text in ideas]),
@@ -186,18 +186,8 @@ def technique_text(technique: Technique) -> str:
 @functools.lru_cache(maxsize=4)
 def _landmark_places(texts: tuple[str, ...]) -> tuple[np.ndarray, float]:
     """Return [n, 2] places of the landmarks, scaled to a unit spread, and how faithful they are."""
-    from sklearn.manifold import TSNE, trustworthiness
-
     vectors = _vectors(texts)
-    distances = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * vectors @ vectors.T))
-    perplexity = min(8.0, (len(texts) - 1) / 3)
-    # The exact method, since the other one takes OpenMP threads, which wait for each other beside a trial that trains.
-    layout = TSNE(2, metric="precomputed", init="random", random_state=0, perplexity=perplexity, method="exact")
-    places = layout.fit_transform(distances)
-    faithful = float(
-        trustworthiness(distances, places, n_neighbors=min(NEIGHBOURS, len(texts) // 3), metric="precomputed")
-    )
-    return (places - places.mean(axis=0)) / max(float(places.std()), 1e-9), faithful
+    return place(np.sqrt(np.maximum(0.0, 2.0 - 2.0 * vectors @ vectors.T)))
 
 
 def _place(vector: np.ndarray, landmarks: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -210,12 +200,12 @@ def _place(vector: np.ndarray, landmarks: np.ndarray, places: np.ndarray) -> np.
 def _apart(places: np.ndarray, step: float) -> np.ndarray:
     """Return the places with those that coincide set around in a sunflower, so that a crowd is seen as one."""
     moved, seen = places.copy(), dict[tuple[float, float], int]()
-    for i, place in enumerate(places):
-        key = (round(float(place[0]), 3), round(float(place[1]), 3))
+    for i, at in enumerate(places):
+        key = (round(float(at[0]), 3), round(float(at[1]), 3))
         k = seen.get(key, 0)
         seen[key] = k + 1
         angle = 2.399963 * k  # the golden angle
-        moved[i] = place + step * np.sqrt(k) * np.array([np.cos(angle), np.sin(angle)])
+        moved[i] = at + step * np.sqrt(k) * np.array([np.cos(angle), np.sin(angle)])
     return moved
 
 

@@ -47,6 +47,7 @@ class Desk:
         self._folder = folder
         self._cancel = cancel or threading.Event()
         self._limit = ""
+        self._n_filed: dict[int, int] = {}  # by trial, as far as this process filed any
         self._scrubber = Scrubber(read_key(role) for role in access.settings.roles.values())
 
     def spent(self) -> str:
@@ -107,11 +108,14 @@ class Desk:
         """Write prompt and answer where the trial's folder will be."""
         place = self._folder.exchanges(trial)
         place.mkdir(parents=True, exist_ok=True)
-        made = self._folder.trial_folders.find(trial)
-        before = [*(made.glob("llm/*.txt") if made is not None else ()), *place.glob("*.txt")]
+        n_filed = self._n_filed.get(trial)
+        if n_filed is None:  # a process that was killed may have filed some
+            made = self._folder.trial_folders.find(trial)
+            n_filed = len([*(made.glob("llm/*.txt") if made is not None else ()), *place.glob("*.txt")])
+        self._n_filed[trial] = n_filed + 1
         parts = [*((turn.kind, turn.text) for turn in turns), ("answer", answer)]
         text = "".join(f"=== {kind} ===\n{_bounded(part)}\n\n" for kind, part in parts)
-        (place / f"{len(before) + 1:02d}-{role}.txt").write_text(self._scrubber.clean(text), encoding="utf-8")
+        (place / f"{n_filed + 1:02d}-{role}.txt").write_text(self._scrubber.clean(text), encoding="utf-8")
 
 
 def limit_ends_the_run(error: ModelError) -> None:
