@@ -44,7 +44,6 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.overhead import write_seed
-from benchmarks.two_nodes import TwoNodes, words_of
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.warden import PR_SET_CHILD_SUBREAPER
 from graph.errors import RunError
@@ -56,6 +55,7 @@ from memory.lines import payload_of, read_lines
 from memory.records import TrialRecord
 from team import running
 from team.casting import TeamOptions
+from tests.graph.executors.two_nodes import TwoNodes, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ class Bench:
         ended = None
         if self.cluster is not None and self.draw.random() < 1 / 3:
             ended = self._await_moment(session, "train")
-            if ended is None and self.cluster.kill_a_node(self.draw):
+            if ended is None and self.cluster.kill_a_busy_node(self.draw):
                 self.counts["node killed"] += 1
         if ended is None:
             ended = self._await_moment(session, when)

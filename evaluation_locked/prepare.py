@@ -32,6 +32,7 @@ from pydantic import ValidationError
 
 from evaluation_locked.crystals import Crystals
 from evaluation_locked.dataset import DataError
+from evaluation_locked.judge_code import add_judge_code
 from evaluation_locked.own_metric import judge_metric
 from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.task import MIN_SEARCH_ROWS, OwnMetric, Strict, TaskSpec, explain
@@ -259,9 +260,7 @@ def load_trial_input(folder: Path, *, smoke: bool, training: int = 0) -> TrialIn
 def judge_digest(spec: TaskSpec) -> hashlib._Hash:
     """Return a sha256 that holds the judge's code and the task, for a seal to go on with."""
     digest = hashlib.sha256(spec.model_dump_json(exclude={"title", "caps", "base", "leave_out"}).encode())
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    add_judge_code(digest)
     return digest
 
 

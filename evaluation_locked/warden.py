@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +32,7 @@ from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput
 from evaluation_locked.trainings import run_trainings
 from evaluation_locked.trial import TrialOrder, TrialOutcome
+from evaluation_locked.trial_folder import folder_bytes, remove_folder
 from evaluation_locked.wire import ChannelClosedError, Message, WireError, receive, send
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ HANDFUL = 8
 LARGEST_PREDICTION = 1e100
 TASKS_PER_PROCESS = 8  # threads count as tasks
 SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
-BLOCK_BYTES = 4096
 OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -123,7 +121,7 @@ class Warden:
             process_tree.end_descendants(os.getpid(), patience_seconds=0.0 if self._is("finished") else 1.0)
             child.returncode = 0  # reaped above
             threads[0].join(timeout=2)
-            _remove(self.scratch)
+            remove_folder(self.scratch)
         assert self.ended is not None
         status, message = self.ended
         outcome = TrialOutcome.model_validate(
@@ -268,7 +266,7 @@ class Warden:
             if used > caps.memory_gib * GIB:
                 found = f"{used / GIB:.2f} GiB of memory; {caps.memory_gib:g} GiB are allowed"
                 self._stop("memory", f"{found}: smaller batches, or raise caps.memory_gib")
-            disk = held.disk_bytes + (_folder_bytes(self.scratch) if tick % 10 == 0 else 0)
+            disk = held.disk_bytes + (folder_bytes(self.scratch) if tick % 10 == 0 else 0)
             if disk > caps.scratch_gib * GIB:
                 self._stop("disk", f"{disk / GIB:.2f} GiB of scratch files; {caps.scratch_gib:g} GiB are allowed")
 
@@ -342,45 +340,6 @@ class Warden:
             tasks=TASKS_PER_PROCESS * caps.processes,
             data_bytes=None if sandbox.has_gpu_devices() else int((caps.memory_gib + SPARE_MEMORY_GIB) * GIB),
         )
-
-
-def _folder_bytes(folder: Path) -> int:
-    """Return what a folder takes of the disk, an empty file or folder counted as a block; of any depth."""
-    total, todo = 0, [str(folder)]
-    while todo:
-        path = todo.pop()
-        try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    total += max(BLOCK_BYTES, entry.stat(follow_symlinks=False).st_blocks * 512)
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(entry.path)
-        except FileNotFoundError:
-            continue  # removed meanwhile
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                raise
-    return total
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder however deep it is: where it is too deep, what lies below its folders is moved up first."""
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    todo = (
-        [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)] if folder.exists() else []
-    )
-    count = itertools.count()
-    while todo:
-        path = todo.pop()
-        with contextlib.suppress(OSError):
-            Path(path).chmod(0o700)
-            for entry in list(os.scandir(path)):
-                if entry.is_dir(follow_symlinks=False):
-                    moved = folder / f"{folder.name}-{next(count)}"
-                    Path(entry.path).rename(moved)
-                    todo.append(str(moved))
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say(event: str, **facts: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluation_locked.scorer import compare
 from evaluation_locked.trial import TrialOrder, run_trial
-from graph.run_folder import RunError
+from graph.errors import RunError
 
 if TYPE_CHECKING:
     import threading

@@ -14,8 +14,9 @@ import numpy as np
 from evaluation_locked.ensemble import Chosen, Order, Rule, choose
 from evaluation_locked.predictions import predictions_sha
 from evaluation_locked.trial import TrialOrder, run_trial
+from graph.errors import RunError
 from graph.recipe import SEED_STEP, Member, Recipe, write_ensemble
-from graph.run_folder import RunError, code_sha, last_words, write_atomically
+from graph.run_folder import code_sha, last_words, write_atomically
 from memory.behaviour_index import BehaviourIndex
 from memory.crowding import behaviour_crowding
 

@@ -30,8 +30,9 @@ from evaluation_locked.prepare import TaskFacts, load_facts
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import METRIC_FILE
 from evaluation_locked.trial import TrialOrder, TrialOutcome, run_trial
+from graph.errors import RunError
 from graph.recipe import Recipe, recipe_of
-from graph.run_folder import RunError, last_words, write_atomically
+from graph.run_folder import last_words, write_atomically
 
 if TYPE_CHECKING:
     import threading

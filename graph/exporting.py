@@ -20,10 +20,11 @@ from evaluation_locked.crystals import MAX_ATOMIC_NUMBER, SYMBOLS
 from evaluation_locked.official import OfficialScore
 from evaluation_locked.predicting import search_crystals
 from evaluation_locked.prepare import load_facts
+from graph.errors import RunError
 from graph.evaluation import FOLDERS, looks_of
 from graph.judging import seed_noise
 from graph.predicting import Predictor
-from graph.run_folder import RunError, RunFolder, read_history, write_atomically
+from graph.run_folder import RunFolder, read_history, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

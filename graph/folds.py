@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from evaluation_locked.scorer import ScoringError
 from graph.devices import visible_devices
+from graph.errors import RunError
 from graph.evaluation import evaluate
-from graph.run_folder import RunError
 from memory.run_lock import RunLock, RunLockedError
 
 if TYPE_CHECKING:

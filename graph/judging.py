@@ -13,7 +13,8 @@ import numpy as np
 from evaluation_locked.keep_rule import NEAR_MISS_Z, Decision, decide
 from evaluation_locked.noise import shrunk_seed_noise
 from evaluation_locked.scorer import Comparison, Score, compare, score
-from graph.run_folder import RunError, RunFolder
+from graph.errors import RunError
+from graph.run_folder import RunFolder
 from memory.crowding import code_fingerprint
 from memory.edits import EditError, normalised
 from memory.records import DecisionRecord, Idea, Outcome, TrialRecord

@@ -16,8 +16,9 @@ from evaluation_locked.task import Caps
 from evaluation_locked.trial import TrialOrder, TrialOutcome
 from graph import judging, person
 from graph.context import Context, Event
+from graph.errors import RunError
 from graph.roles import RoleError
-from graph.run_folder import RunError, code_sha, last_words, write_atomically
+from graph.run_folder import code_sha, last_words, write_atomically
 from graph.state import State
 from memory.edits import EditError, unified_diff
 from memory.records import Crowding, Idea, Verdict

@@ -24,7 +24,8 @@ from evaluation_locked.kept import KEPT_FILE
 from evaluation_locked.predicting import search_crystals, write_shown_rows, write_training_rows
 from evaluation_locked.task import Strict
 from evaluation_locked.trial import TrialOrder, run_trial
-from graph.run_folder import RunError, code_sha, last_words, write_atomically
+from graph.errors import RunError
+from graph.run_folder import code_sha, last_words, write_atomically
 
 if TYPE_CHECKING:
     import threading

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from evaluation_locked.ensemble import Rule
 from evaluation_locked.task import Strict, explain
-from graph.run_folder import RunError, code_sha, write_atomically
+from graph.errors import RunError
+from graph.run_folder import code_sha, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

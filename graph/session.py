@@ -11,10 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from evaluation_locked.prepare import compute_seal, load_facts
 from graph.context import Budget, Context, Event
+from graph.errors import RunError
 from graph.flight import Flight
 from graph.orphans import end_orphans
 from graph.publishing import Publisher
-from graph.run_folder import RunError, RunFolder
+from graph.run_folder import RunFolder
 from graph.run_memory import open_ideas
 from memory.history import History
 from memory.journal import Journal

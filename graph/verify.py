@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from evaluation_locked.dataset import DataError
 from evaluation_locked.prepare import compute_seal, load_facts
 from evaluation_locked.scorer import Score, ScoringError, score
+from graph.errors import RunError
 from graph.evaluation import verify_official
-from graph.run_folder import RunError, read_history
+from graph.run_folder import read_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

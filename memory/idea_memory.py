@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memory.chroma_folder import MEND, IdeaMemoryError, named_errors, open_client, put_aside
+from memory.chroma_folder import (
+    MEND,
+    EmbeddingMismatchError,
+    IdeaMemoryError,
+    named_errors,
+    open_client,
+    open_collection,
+    put_aside,
+)
 from memory.embedding import LocalEmbedder
 from memory.idea_fields import (
     CHECKSUM,
@@ -38,16 +46,9 @@ if TYPE_CHECKING:
     from memory.embedders import Embedder
     from memory.records import DecisionRecord, Entry, Idea, TrialRecord
 
-COLLECTION = "ideas"
 _BATCH = 2_000
-# 40 instead of 200 builds the index several times as fast; what a role relies on does not come from it (`nearest`).
-_SPACE = {"space": "cosine", "ef_construction": 40, "ef_search": 200, "num_threads": 2}
 _WRITTEN_AT_ONCE = 32  # Chroma takes about as long to write so many as to write one
 _RECENT = 512
-
-
-class EmbeddingMismatchError(IdeaMemoryError):
-    """Ideas that were embedded by another function, with which no similarity can be computed; both are named."""
 
 
 class IdeaMemory:
@@ -79,7 +80,7 @@ class IdeaMemory:
         with named_errors(self.folder):
             self._client = open_client(self.folder)
             try:
-                self._collection = self._open_collection()
+                self._collection = open_collection(self._client, self.folder, self._embedder.identity)
             except BaseException:
                 self._client.close()
                 raise
@@ -385,20 +386,3 @@ class IdeaMemory:
         with named_errors(self.folder):
             self._collection.delete(ids=[chroma_id((self.run, number)) for number in numbers])
         self._load()
-
-    def _open_collection(self) -> Any:
-        held = {collection.name: collection for collection in self._client.list_collections()}
-        if COLLECTION not in held:
-            return self._client.create_collection(
-                COLLECTION,
-                embedding_function=None,  # vectors are given: Chroma embeds nothing, and downloads nothing
-                configuration={"hnsw": dict(_SPACE)},
-                metadata={"embedder": self._embedder.identity},
-            )
-        recorded = (held[COLLECTION].metadata or {}).get("embedder", "unknown")
-        if recorded != self._embedder.identity:
-            raise EmbeddingMismatchError(
-                f"{self.folder} was embedded by {recorded}, and is opened with {self._embedder.identity}: vectors of "
-                "the two cannot be compared; `team memory rebuild` embeds its ideas anew from the journal"
-            )
-        return self._client.get_collection(COLLECTION, embedding_function=None)

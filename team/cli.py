@@ -275,7 +275,7 @@ def _mendable(error: Exception) -> str | None:
     from evaluation_locked.scorer import ScoringError
     from evaluation_locked.task import SeedError
     from evaluation_locked.trial import SandboxError
-    from graph.run_folder import RunError
+    from graph.errors import RunError
     from memory.chroma_folder import IdeaMemoryError
     from memory.embedders import EmbedderError
     from memory.history import HistoryError

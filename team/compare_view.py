@@ -9,8 +9,9 @@ from rich.markup import escape
 
 from evaluation_locked.official import OfficialScore
 from evaluation_locked.published import Order, Ours, compare_published
+from graph.errors import RunError
 from graph.evaluation import FOLDERS, bench_of
-from graph.run_folder import RunError, read_history
+from graph.run_folder import read_history
 from team.running import cache_folder
 from team.summary import open_console
 

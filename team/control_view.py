@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from graph.control import ALLOWED_Z, run_control
-from graph.run_folder import RunError, read_history
+from graph.errors import RunError
+from graph.run_folder import read_history
 from team.summary import open_console
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from rich.markup import escape
 from evaluation_locked.baselines import load_baselines
 from evaluation_locked.official import n_folds_of
 from evaluation_locked.scorer import ScoringError
+from graph.errors import RunError
 from graph.evaluation import bench_of, looks_of
 from graph.folds import evaluate_folds
 from graph.recipe import read_ensemble, recipe_of
-from graph.run_folder import RunError, read_history
+from graph.run_folder import read_history
 from graph.submission import submission_folder, write_submission
 from team.running import cache_folder
 from team.summary import open_console

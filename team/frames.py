@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph.run_folder import RunError, RunFolder
+from graph.errors import RunError
+from graph.run_folder import RunFolder
 from memory.history import History
 from memory.journal import Journal
 from memory.records import Idea, TrialRecord

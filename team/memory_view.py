@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from graph.run_folder import RunError, read_history
+from graph.errors import RunError
+from graph.run_folder import read_history
 from graph.run_memory import open_to_read, rebuild_own, rebuild_shared
 from memory.embedders import fetch_onnx
 from memory.records import AXES

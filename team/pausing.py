@@ -12,7 +12,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from graph.run_folder import RunError, utc_now, write_atomically
+from graph.errors import RunError
+from graph.run_folder import utc_now, write_atomically
 from memory.journal import Journal
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from rich.markup import escape
 
-from graph.run_folder import RunError, read_history
+from graph.errors import RunError
+from graph.run_folder import read_history
 from memory.edits import EditError, apply_edits, knobs, parse_edits, set_knob
 from memory.history import History
 from memory.person import MAX_FILE_BYTES, OwnIdea, PersonError, PersonLog, plain

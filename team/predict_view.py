@@ -12,10 +12,11 @@ import numpy as np
 
 from evaluation_locked.predicting import search_crystals
 from evaluation_locked.sources.single_files import read_structures
+from graph.errors import RunError
 from graph.exporting import export_model
 from graph.predicting import predict, predictors_of
 from graph.recipe import read_ensemble, recipe_of
-from graph.run_folder import RunError, read_history, write_atomically
+from graph.run_folder import read_history, write_atomically
 from team.evaluate_view import chosen_trial
 
 if TYPE_CHECKING:

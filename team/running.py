@@ -22,7 +22,8 @@ from evaluation_locked.seed_folder import SHIPPED, copy_seed, find_seed
 from evaluation_locked.task import SeedError, TaskSpec, load_task
 from evaluation_locked.trial import SandboxError, TrialCancelled
 from graph.devices import visible_devices
-from graph.run_folder import RunConfig, RunError, RunFolder, create_run
+from graph.errors import RunError
+from graph.run_folder import RunConfig, RunFolder, create_run
 from memory.embedders import open_embedder, resolve
 from memory.journal import Journal
 from memory.shared_memory import SharedMemory

@@ -20,7 +20,8 @@ from rich.text import Text
 
 from evaluation_locked.dataset import DataError
 from evaluation_locked.prepare import load_facts
-from graph.run_folder import RunError, last_words
+from graph.errors import RunError
+from graph.run_folder import last_words
 from memory.history import History
 from memory.journal import Journal
 from memory.records import TrialRecord

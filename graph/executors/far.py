@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import evaluation_locked
+from evaluation_locked.judge_code import add_judge_code
 from evaluation_locked.kept import KEPT_FILE
 from evaluation_locked.trial import SandboxError, TrialCancelled, TrialOrder, TrialOutcome, run_trial
 from graph.executors.bundle import hold_bundle
@@ -91,10 +91,8 @@ class FarResult:
 
 def judge_here() -> Judge:
     """Return the judge's code of this machine."""
-    package = Path(evaluation_locked.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    add_judge_code(digest)
     try:
         version = importlib.metadata.version("crystal-research-team")
     except importlib.metadata.PackageNotFoundError:

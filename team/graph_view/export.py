@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from graph.run_folder import RunError, read_history, write_atomically
+from graph.errors import RunError
+from graph.run_folder import read_history, write_atomically
 from memory.idea_graph import idea_graph, to_json, write_graphml
 from memory.records import AXES
 from team.plain import plain

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from graph.run_folder import RunError
+from graph.errors import RunError
 
 if TYPE_CHECKING:
     from memory.history import History

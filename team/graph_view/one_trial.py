@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from graph.run_folder import RunError, read_history
+from graph.errors import RunError
+from graph.run_folder import read_history
 from memory.edits import unified_diff
 from memory.records import AXES
 from team.display import COLOURS

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from graph.errors import RunError
 from graph.judging import measure_gain
-from graph.run_folder import RunError, read_history
+from graph.run_folder import read_history
 from memory.idea_graph import story
 from memory.records import AXES
 from team.display import COLOURS

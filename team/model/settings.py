@@ -31,8 +31,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from graph.errors import RunError
 from graph.executors.settings import ExecutorSettings
-from graph.run_folder import RunError
 
 RoleName = Literal["strategist", "scout", "coder", "reviewer"]
 Method = Literal["json_schema", "tool", "fenced"]

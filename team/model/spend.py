@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graph.run_folder import RunError
+from graph.errors import RunError
 from team.model.settings import RoleName
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graph.run_folder import RunError, last_words
+from graph.errors import RunError
+from graph.run_folder import last_words
 from memory.history import History
 from memory.records import TrialRecord
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graph.run_folder import RunError
+from graph.errors import RunError
 from team.scripted.chat import Reply, Role
 
 if TYPE_CHECKING:

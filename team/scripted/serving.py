@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, cast
 
-from graph.run_folder import RunError
+from graph.errors import RunError
 from team.scripted.faults import FAULTS, Fault, FaultPlan
 from team.scripted.script import Playbook, Recording, Script
 from team.scripted.server import LOOPBACK, MODEL, Manners, ScriptedServer

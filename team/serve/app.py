@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from evaluation_locked.dataset import DataError
-from graph.run_folder import RunError
+from graph.errors import RunError
 from memory.journal import JournalError
 from memory.person import PersonError, Word
 from team import pausing, person_view

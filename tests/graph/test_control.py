@@ -10,7 +10,8 @@ from evaluation_locked import tight_binding
 from evaluation_locked.prepare import prepare
 from evaluation_locked.task import load_task
 from graph.control import run_control
-from graph.run_folder import RunConfig, RunError, RunFolder
+from graph.errors import RunError
+from graph.run_folder import RunConfig, RunFolder
 from memory.records import Idea
 from tests.conftest import TINY_SEED
 

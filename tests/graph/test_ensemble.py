@@ -12,8 +12,9 @@ from evaluation_locked.prepare import prepare
 from evaluation_locked.scorer import score
 from evaluation_locked.task import load_task
 from graph.ensemble import Choice, choose_ensemble
+from graph.errors import RunError
 from graph.recipe import read_ensemble
-from graph.run_folder import RunConfig, RunError, RunFolder, code_sha
+from graph.run_folder import RunConfig, RunFolder, code_sha
 from memory.history import History
 from memory.records import Idea, TrialRecord
 from tests.conftest import TINY_SEED

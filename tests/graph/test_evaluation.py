@@ -22,8 +22,8 @@ from evaluation_locked.official import (
     recorded_scores,
 )
 from evaluation_locked.prepare import load_facts
+from graph.errors import RunError
 from graph.evaluation import looks_of
-from graph.run_folder import RunError
 from tests.conftest import TINY_SEED, team_command
 from tests.graph.official_runs import N_ROWS, SMALL_TASK, Made
 

@@ -15,10 +15,11 @@ from evaluation_locked.prepare import prepare
 from evaluation_locked.task import load_task
 from evaluation_locked.trial import TrialOrder, run_trial
 from evaluation_locked.wire import WireError
+from graph.errors import RunError
 from graph.exporting import export_model
 from graph.predicting import Predictor, predict, predictors_of
 from graph.recipe import recipe_of
-from graph.run_folder import RunConfig, RunError, RunFolder
+from graph.run_folder import RunConfig, RunFolder
 from memory.journal import Journal
 from memory.records import Idea
 from tests.conftest import TINY_SEED

@@ -15,10 +15,11 @@ import pytest
 
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.submission import load_results
+from graph.errors import RunError
 from graph.evaluation import Bench, bench_of, looks_of
 from graph.folds import FoldResult, evaluate_folds
 from graph.recipe import Member, Recipe, read_ensemble, recipe_of, write_ensemble
-from graph.run_folder import RunError, code_sha
+from graph.run_folder import code_sha
 from graph.submission import remake, write_submission
 from tests.conftest import TINY_SEED
 from tests.graph.official_runs import SMALL_TASK, Made

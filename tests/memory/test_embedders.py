@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from memory.chroma_folder import EmbeddingMismatchError
 from memory.embedders import (
     EmbedderError,
     OnnxEmbedder,
@@ -25,7 +26,7 @@ from memory.embedders import (
     resolve,
 )
 from memory.embedding import LocalEmbedder
-from memory.idea_memory import EmbeddingMismatchError, IdeaMemory
+from memory.idea_memory import IdeaMemory
 from tests.memory.builders import trial
 
 if TYPE_CHECKING:

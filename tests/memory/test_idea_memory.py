@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from memory.chroma_folder import EmbeddingMismatchError, IdeaMemoryError
 from memory.embedding import LocalEmbedder
-from memory.idea_memory import EmbeddingMismatchError, IdeaMemory, IdeaMemoryError
+from memory.idea_memory import IdeaMemory
 from tests.memory.builders import decision, trial
 
 MANY = 1_100

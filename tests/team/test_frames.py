@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import team
-from graph.run_folder import RunError
+from graph.errors import RunError
 from memory.journal import Journal
 from memory.records import Crowding, Verdict
 from tests.memory.builders import decision, trial

@@ -14,8 +14,9 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from graph.errors import RunError
 from graph.judging import measure_gain
-from graph.run_folder import RunError, RunFolder, read_history
+from graph.run_folder import RunFolder, read_history
 from memory import records
 from memory.edits import unified_diff
 from memory.history import History

@@ -24,6 +24,7 @@ from graph.executors.settings import RaySettings
 from tests.evaluation_locked.test_trial import processes_with
 from tests.graph.executors.conformance import KEY, STAYS, SUBMITS, Bench, Conformance
 from tests.graph.executors.ray_cluster import CPUS
+from tests.graph.executors.two_nodes import TwoNodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,50 +39,6 @@ pytestmark = [
 
 
 WITHOUT_RAY = 'import sys; sys.modules["ray"] = None; from graph.executors.ray_driver import main; main()'
-
-
-class TwoNodes:
-    """A cluster of a head that runs nothing, and of two nodes with a temporary folder each, as machines have."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.graph.executors.ray_cluster"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.address = self._process.stdout.readline().strip()
-        self.raylets: dict[Path, int] = {}
-        for name in ("a", "b"):
-            self.add(name)
-
-    def _ask(self, *words: object) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(*words, file=self._process.stdin, flush=True)
-        return self._process.stdout.readline().strip()
-
-    def add(self, name: str) -> None:
-        folder = self.place / name
-        folder.mkdir()
-        self.raylets[folder] = int(self._ask("add", folder))
-
-    def kill_node_of(self, mark: str) -> None:
-        """Kill the node that holds the marked process, and let another take its place."""
-        above = {pid for found in processes_with(mark) for pid in ancestors(found)}
-        (folder,) = (folder for folder, pid in self.raylets.items() if pid in above)
-        assert self._ask("kill", self.raylets.pop(folder)) == "killed"
-        self.add(f"{folder.name}2")
-
-    def bundles(self) -> list[int]:
-        """Return how many bundles each node keeps."""
-        return [len([path for path in folder.glob("*/bundles/*") if path.is_dir()]) for folder in self.raylets]
-
-    def close(self) -> None:
-        with self._process:
-            pass
 
 
 def ancestors(pid: int) -> Iterator[int]:
@@ -114,7 +71,7 @@ class TestTwoNodes(Conformance):
 
     @pytest.fixture
     def strike(self, two_nodes: TwoNodes) -> Callable[[str], None]:
-        return two_nodes.kill_node_of
+        return lambda mark: two_nodes.kill_node_of(processes_with(mark)[0])
 
     def test_each_node_is_sent_the_bundle_once(self, bench: Bench, two_nodes: TwoNodes) -> None:
         assert isinstance(bench.executor, RayExecutor)
