@@ -61,6 +61,7 @@ _SET = (
 )
 _SEVERAL = re.compile(rf"(?P<name>[a-z_](?:[\w.\- ]*?[\w])?)\s*(?:=\s*|\s)(?P<value>{_NUMBER})(?:,?\s+|$)")
 _LAYERS = re.compile(r"\b(?P<n>\d+)[- ](?P<unit>hidden|layers?|linear layers?)(?:\s+layers?)?\b")
+_NUMBERED = re.compile(r"(?<=[a-z]_)\d+\b")  # `DROPOUT_2` is another constant than `DROPOUT_1`
 _COUNT_WORDS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "twice": "2"}
 
 _COMPARED = frozenset("deeper wider shallower narrower larger smaller longer shorter stronger weaker fewer".split())
@@ -255,6 +256,7 @@ def _knob(name: str, value: str, start: str | None = None, sign: str | None = No
     else:
         knob, qualifiers = _head(ordered)
         place |= qualifiers
+    place |= frozenset(_NUMBERED.findall(name))
     number = _number(value)
     if sign == "/" and isinstance(number, float) and number:
         number = 1.0 / number

@@ -5,20 +5,26 @@ The whole table and the libraries that read and split it take hundreds of megaby
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import multiprocessing
+import os
+import pickle
 import signal
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, cast
 
 from evaluation_locked.dataset import DataError
+from evaluation_locked.prepare import prepare
+from evaluation_locked.sources import load_source
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from evaluation_locked.prepare import TaskFacts
     from evaluation_locked.task import TaskSpec
 
+LAST_SECONDS = 10.0  # that a process may take to end after its last word
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,39 +43,50 @@ def prepare_apart(task: TaskSpec, locked: Path, limit: int | None, seed_folder: 
         DataError: The process was ended from outside.
         OSError: A file cannot be read or written.
     """
-    apart = multiprocessing.get_context("spawn")
-    ours, theirs = apart.Pipe(duplex=False)
-    worker = apart.Process(target=_prepare, args=(theirs, task, locked, limit, seed_folder, cache), daemon=True)
-    worker.start()
-    theirs.close()
+    answer, theirs = os.pipe()
+    with os.fdopen(answer, "rb") as reader:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "team.preparing", str(theirs)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs],
+            start_new_session=True,  # Ctrl-C is for the process that waits, which ends this one
+        )
+        os.close(theirs)
+        assert worker.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError), worker.stdin as order:
+                order.write(pickle.dumps((task, locked, limit, seed_folder, cache)))
+            said = reader.read()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(LAST_SECONDS)
+        finally:
+            worker.kill()
+            worker.wait()
     try:
-        found: TaskFacts | Exception = ours.recv()
-    except EOFError:
-        worker.join()
+        found = pickle.loads(said)
+    except (EOFError, pickle.UnpicklingError):
         raise DataError(
-            f"the process that was reading {task.source} was ended (status {worker.exitcode}); "
+            f"the process that was reading {task.source} was ended (status {worker.returncode}); "
             "if that was for want of memory, give it more, or use fewer rows with --limit"
         ) from None
-    finally:
-        worker.kill()
-        worker.join()
-        ours.close()
     if isinstance(found, Exception):
         raise found
-    return found
+    return cast("TaskFacts", found)
 
 
-def _prepare(
-    answer: Connection, task: TaskSpec, locked: Path, limit: int | None, seed_folder: Path, cache: Path
-) -> None:
+def main() -> None:
+    """Read the order from standard input, and write the facts, or what was wrong, to the descriptor that is named."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the process that waits, which ends this one
-        signal.signal(number, signal.SIG_IGN)
-    from evaluation_locked.prepare import prepare
-    from evaluation_locked.sources import load_source
-
+    task, locked, limit, seed_folder, cache = pickle.loads(sys.stdin.buffer.read())
+    found: TaskFacts | Exception
     try:
-        dataset = load_source(task.source, task.target, cache)
-        answer.send(prepare(task, dataset, locked, limit, seed_folder))
-    except Exception as error:
-        answer.send(error)
+        found = prepare(task, load_source(task.source, task.target, cache), locked, limit, seed_folder)
+    except Exception as error:  # a border: whatever is wrong is told by the process that waits
+        found = error
+    with os.fdopen(int(sys.argv[1]), "wb") as answer:
+        answer.write(pickle.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -64,6 +64,8 @@ def test_a_warden_that_is_ending_its_trial_is_waited_for(run: RunFolder, monkeyp
     warden = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(3)", "evaluation_locked.warden", str(run.trials / "0007-a")]
     )
+    while b"evaluation_locked.warden" not in Path(f"/proc/{warden.pid}/cmdline").read_bytes():
+        time.sleep(0.01)  # a process that was started has no words for a moment
     began = time.monotonic()
     assert orphans.end_orphans(run, recorded=()) == 1
     assert warden.wait() == 0, "it was not killed"

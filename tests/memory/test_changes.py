@@ -18,6 +18,7 @@ from memory.changes import are_same, read_changes
         ("BN momentum 0.1 -> 0.05", {"momentum"}, {"~batch-norm"}, 0.05),
         ("Width of the head = 128", {"~width"}, {"head"}, 128.0),
         ("Dropout in the head: HEAD_DROPOUT 0 to 0.1", {"~dropout"}, {"head"}, 0.1),
+        ("DROPOUT_2 0.1 to 0.2", {"~dropout"}, {"2"}, 0.2),
         ("two edge updates", {"~edge-update"}, set(), 2.0),
         ("deeper head, 2 hidden layers", {"head"}, set(), 3.0),
         ("ReLU -> GELU activation", {"~gelu", "~activation"}, set(), None),
@@ -60,6 +61,11 @@ def test_what_a_description_says_of_its_result_is_not_read(text: str) -> None:
 
 def test_a_text_without_words_proposes_nothing() -> None:
     assert read_changes("") == () == read_changes("(0.3) 12")
+
+
+def test_constants_that_are_numbered_are_different_ones() -> None:
+    first, second = read_changes("KNOB_9 1.0 to 1.5"), read_changes("Constant number 18: KNOB_18 1.0 to 1.5")
+    assert not are_same(first, second) and are_same(first, read_changes("KNOB_9 = 1.5"))
 
 
 def test_a_bundle_is_the_same_only_where_each_part_has_a_partner() -> None:
