@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from evaluation_locked import prepare, tight_binding
+from evaluation_locked import judge_code, prepare, tight_binding
 from evaluation_locked.dataset import save_table
 from evaluation_locked.keep_rule import KEEP_Z
 from graph.run_folder import RunFolder
@@ -222,7 +222,7 @@ def test_verify_names_a_judge_that_changed_by_one_byte(finished: Path, tmp_path:
     before = prepare.compute_seal(task, folder.locked)
     assert prepare.load_facts(folder.locked).seal == before
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "__file__", str(package / "prepare.py"))
+        patch.setattr(judge_code, "PACKAGE", package)
         assert prepare.compute_seal(task, folder.locked) != before
 
 
