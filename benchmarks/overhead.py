@@ -7,8 +7,9 @@ static review, scorer, idea graph, report, `now.json`. The trial is instant: pre
 no process of a trial is in a round's figures. What these processes cost is measured apart, on a train.py that predicts
 a constant. The models are a scripted endpoint in another process. CPU seconds are of the team's process with all its
 threads, less what stands in for the trial, divided by the rounds that were recorded between two marks, since rounds of
-several workers overlap; those of the scorer stand beside. Wall time depends on what else the machine does, and so, by
-less, does CPU time.
+several workers overlap; those of the scorer and of the models' client stand beside. A trial is one that is recorded:
+with scripted models many are refused before they train, and how many trained is told. Wall time depends on what else
+the machine does, and so, by less, does CPU time.
 
 Two seeds: `trivial` predicts a constant (what the criterion is about), `shipped` is the seed of the project, whose
 file of 370 lines is what a review reads.
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("strategist", "scout", "coder", "reviewer")
-WINDOW = 32  # trials up to the one named, whose rounds a figure is taken over; Chroma is written so often
+WINDOW = 64  # trials up to the one named, over which a figure is taken; Chroma is written every 32
 TICKS = os.sysconf("SC_CLK_TCK")
 # Measured on two cores with an instant scripted endpoint and a trivial evaluation; seconds per extra iteration, MB.
 PEERS = {"OpenEvolve 0.4": (0.044, 73), "AIDE 0.2": (0.145, 173), "ShinkaEvolve 0.0.7": (0.270, 313)}
@@ -204,32 +205,35 @@ class Meter:
 
     def _mark(self) -> None:
         begun = {"cpu": time.process_time(), "wall": time.monotonic()}
-        trained = sum(trial.status != "not run" for trial in self._knowledge().history.trials.values())
+        n_recorded = len(self.marks) + 1
         mark = {name: begun[name] - self._measuring[name] for name in begun}
         mark["cpu"] -= self._instant.cpu_seconds
-        mark |= {"trained": trained, "nodes": dict(self._nodes), "client": sum(self._client)}
-        if trained in self._wanted:  # it takes milliseconds to ask after all processes
+        mark |= {
+            "trained": self._knowledge().history.n_trained,
+            "nodes": dict(self._nodes),
+            "client": sum(self._client),
+        }
+        if n_recorded in self._wanted:  # it takes milliseconds to ask after all processes
             mark |= {"others": _children_seconds(), "rss_mb": _resident_mb()}
         self.marks.append(mark)
         self._measuring["cpu"] += time.process_time() - begun["cpu"]
         self._measuring["wall"] += time.monotonic() - begun["wall"]
-        if trained >= self._last:
+        if n_recorded >= self._last:
             self._cancel.set()
 
     def figures(self, wanted: int) -> dict[str, Any]:
-        """Return what a round cost over the rounds of the last trials up to `wanted`."""
-        first = next(i for i, mark in enumerate(self.marks) if mark["trained"] == _first_of(wanted))
-        last = next(i for i, mark in enumerate(self.marks) if mark["trained"] == wanted)
+        """Return what a round cost over the last records up to `wanted`, refused ones among them."""
+        first, last = _first_of(wanted) - 1, wanted - 1
         begin, end, n = self.marks[first], self.marks[last], last - first
-        single = [b["cpu"] - a["cpu"] for a, b in itertools.pairwise(self.marks[first : last + 1])]
         by_node = {name: (end["nodes"][name] - begin["nodes"].get(name, 0.0)) / n for name in sorted(end["nodes"])}
         cpu = (end["cpu"] - begin["cpu"]) / n
         by_node["client of the models"] = (end["client"] - begin["client"]) / n
         by_node["other threads, and a round's end"] = cpu - sum(by_node.values())
         return {
             "rounds": n,
-            "cpu_ms": round(1000 * cpu, 1),
-            "cpu_ms_median": round(1000 * statistics.median(single), 1),
+            "trained": end["trained"] - begin["trained"],
+            "own_cpu_ms": round(1000 * (cpu - by_node["client of the models"]), 1),
+            "client_cpu_ms": round(1000 * by_node.pop("client of the models"), 1),
             "wall_ms": round(1000 * (end["wall"] - begin["wall"]) / n, 1),
             "scorer_cpu_ms": round(1000 * (end["others"] - begin["others"]) / n, 1),
             "resident_mb": round(end["rss_mb"]),
@@ -410,18 +414,17 @@ def main() -> None:
 def _lines(found: dict[str, Any]) -> list[str]:
     runs = {name: held for name, held in found.items() if isinstance(held, dict) and "rounds" in held}
     lines = [f"{name}: {value}" for name, value in found.items() if name not in runs and not name.startswith("peers")]
-    lines.append(f"{'':40} trials  CPU ms  wall ms  scorer CPU ms  resident MB")
+    columns = ("trials", "trained", "CPU ms", "client ms", "wall ms", "scorer ms", "MB")
+    lines.append(f"{'':40}" + "".join(f"{column:>11}" for column in columns))
     for name, held in runs.items():
         for at, figures in held.items():
             if at.startswith("at "):
-                lines.append(
-                    f"{name:40} {at[3:]:>6}  {figures['cpu_ms']:6.0f}  {figures['wall_ms']:7.0f}  "
-                    f"{figures['scorer_cpu_ms']:13.0f}  {figures['resident_mb']:11d}"
-                )
+                trained = f"{figures['trained']}/{figures['rounds']}"
+                values = [figures["own_cpu_ms"], figures["client_cpu_ms"], figures["wall_ms"], figures["scorer_cpu_ms"]]
+                shown = "".join(f"{value:11.0f}" for value in [*values, figures["resident_mb"]])
+                lines.append(f"{name:40}{at[3:]:>11}{trained:>11}{shown}")
     for name, (seconds, megabytes) in PEERS.items():
-        lines.append(
-            f"{name + ' (a quiet machine)':40} {'':6}  {'':6}  {1000 * seconds:7.0f}  {'':13}  {megabytes:11d}"
-        )
+        lines.append(f"{name + ' (a quiet machine)':40}{'':44}{1000 * seconds:11.0f}{'':11}{megabytes:11d}")
     return lines
 
 
