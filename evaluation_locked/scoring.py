@@ -98,7 +98,10 @@ def answer_orders(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status:
             how = f"signal {-status}" if status < 0 else f"code {status}"
-            print(json.dumps({"error": f"the scorer ended with {how}: is memory short?"}), flush=True)
+            try:
+                print(json.dumps({"error": f"the scorer ended with {how}: is memory short?"}), flush=True)
+            except BrokenPipeError:  # whoever asked is gone, which is no error of ours
+                os._exit(0)
 
 
 def _answer(answer: Callable[[dict[str, Any]], dict[str, Any]], line: str) -> None:
