@@ -54,7 +54,7 @@ bench-search: $(STAMP)  ## replay search strategies in a world of 400 recorded t
 	@$(BIN)/python -m benchmarks.search.world
 	@$(BIN)/python -m benchmarks.search $(ARGS)
 
-bench-overhead: $(STAMP)  ## what a round costs beside its trials, next to other research loops (a quarter of an hour)
+bench-overhead: $(STAMP)  ## what a round costs beside its trials, next to other research loops (ten minutes)
 	@$(BIN)/python -m benchmarks.overhead $(ARGS)
 
 bench-durability: $(STAMP)  ## kill a run 200 times at random moments and count what is lost (ten minutes)

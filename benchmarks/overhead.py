@@ -378,7 +378,7 @@ def scripted_endpoint() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[20, 100, 1000])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="trials at once")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4], help="trials at once")
     parser.add_argument("--teams", nargs="+", choices=("scripted", "offline"), default=["scripted", "offline"])
     parser.add_argument("--seeds", nargs="+", choices=("trivial", "shipped"), default=["trivial", "shipped"])
     parser.add_argument("--json", action="store_true")
