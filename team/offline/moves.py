@@ -39,7 +39,7 @@ class _Step:
     turns: tuple[str, object, object] | None
 
 
-# By parent: its file never changes, nor what the literature offers there.
+# By parent, of late: its file never changes, nor what the literature offers there.
 _STEPS: WeakKeyDictionary[Knowledge, dict[int, tuple[_Step, ...]]] = WeakKeyDictionary()
 # What was found last: strategist and scout of one round ask the same.
 _MOVES: WeakKeyDictionary[Knowledge, dict[tuple[int, int, int, bool], tuple[Idea, ...]]] = WeakKeyDictionary()
@@ -96,6 +96,8 @@ def _find(parent: int, number: int, knowledge: Knowledge, *, untried: bool) -> I
 def _steps_from(parent: int, knowledge: Knowledge) -> tuple[_Step, ...]:
     known = _STEPS.setdefault(knowledge, {})
     if parent not in known:
+        if len(known) >= _N_FOUND:
+            known.clear()
         present = set(knowledge.history.changes_in(parent))
         known[parent] = (
             *(_Step(idea, signature(idea), None) for idea in _explore(parent, present, knowledge)),
