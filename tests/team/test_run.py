@@ -275,14 +275,15 @@ def test_a_target_that_is_not_a_number_is_named(team: Team, tmp_path: Path) -> N
 
 
 def test_a_name_that_is_taken_or_at_work_is_refused(team: Team, tmp_path: Path) -> None:
-    command = team_command("run", TINY_SEED, "--name", "busy", "--trials", 9)
+    command = team_command("run", TINY_SEED, "--name", "busy", "--trials", 99)
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("runs/busy/trials/0000-*")) and time.monotonic() < until:
         time.sleep(0.05)
     one_line(team("run", TINY_SEED, "--name", "busy", check=False), "busy", "team resume busy")
     one_line(team("resume", "busy", check=False), str(process.pid))
-    assert process.wait(timeout=120) == 0
+    team("pause", "busy")
+    assert process.wait(timeout=120) == 0, "it was left alone"
 
 
 def test_a_seed_that_fails_says_so(team: Team, tmp_path: Path) -> None:
