@@ -27,13 +27,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,9 +41,9 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks.overhead import write_seed
-from evaluation_locked.process_tree import descendants
-from evaluation_locked.warden import PR_SET_CHILD_SUBREAPER
+from benchmarks.instant import write_seed
+from benchmarks.small_disk import fill, own_disk, remount
+from evaluation_locked.process_tree import adopt_orphans, descendants
 from graph.errors import RunError
 from graph.machine import build, open_checkpoints
 from graph.run_folder import RunFolder
@@ -58,9 +56,8 @@ from team.casting import TeamOptions
 from tests.graph.executors.two_nodes import TwoNodes, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-DISK_MIB = 96
 SLACK_SECONDS = 10.0  # what is left of a tree that was killed must be gone by then
 STEPS = ("strategise", "scout", "choose", "code", "review", "smoke", "train", "judge", "remember")
 YEAR = 365 * 86_400
@@ -147,7 +144,7 @@ class Bench:
         filler = self.place / "filler"
         if trouble == "full":
             time.sleep(self.draw.uniform(0, self.longest / 2))
-            _fill(filler, spare=self.draw.choice((0, 0, 4096, 20_000, 60_000)))
+            fill(filler, spare=self.draw.choice((0, 0, 4096, 20_000, 60_000)))
         ended = None
         if self.cluster is not None and self.draw.random() < 1 / 3:
             ended = self._await_moment(session, "train")
@@ -313,9 +310,7 @@ class Bench:
 
     def _remount(self, how: str) -> None:
         until = time.monotonic() + SLACK_SECONDS
-        while subprocess.run(
-            ["mount", "-o", f"remount,{how}", str(self.place)], check=False, capture_output=True
-        ).returncode:
+        while not remount(self.place, how):
             assert time.monotonic() < until, f"{self.place} cannot be made {how}: {self._alive()} are at work"
             time.sleep(0.05)
 
@@ -334,29 +329,6 @@ def running_border(act: Callable[[], int]) -> int:
             return 70
         print(f"team: {message}", flush=True)
         return 1
-
-
-@contextlib.contextmanager
-def own_disk(place: Path) -> Iterator[bool]:
-    """Put a small file system of our own at `place`, where we may; say whether it is one."""
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)]
-    mounted = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(place)], check=False)
-
-
-def _fill(filler: Path, spare: int) -> None:
-    """Take what is free but `spare` bytes."""
-    with contextlib.suppress(OSError), filler.open("wb") as file:
-        while True:
-            file.write(b"\0" * 65_536)
-            file.flush()
-    with contextlib.suppress(OSError):
-        os.truncate(filler, max(0, filler.stat().st_size - spare))
 
 
 def _reap() -> None:
@@ -399,9 +371,7 @@ def main() -> None:
     parser.add_argument("--longest", type=float, default=4.0, help="seconds that a session lives at most")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    ctypes.CDLL(None).prctl(
-        PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
-    )  # what a killed session leaves becomes ours, and is seen
+    adopt_orphans()  # what a killed session leaves is seen then
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary, own_disk(Path(temporary, "disk")) as disk:
         seed = write_seed(Path(temporary, "seed"))

@@ -33,13 +33,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from benchmarks.instant import Instant, write_seed
 from evaluation_locked import tight_binding
 from evaluation_locked.prepare import prepare
 from evaluation_locked.process_tree import descendants
 from evaluation_locked.task import Caps, load_task
-from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
+from evaluation_locked.trial import TrialCancelled, TrialOrder, run_trial
 from graph.campaign import advance
 from graph.context import Event
 from graph.flight import Flight
@@ -59,7 +58,6 @@ from team.report.writer import ReportWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from evaluation_locked.trial import Phase
     from memory.knowledge import Knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,86 +66,6 @@ WINDOW = 64  # trials up to the one named, over which a figure is taken; Chroma 
 TICKS = os.sysconf("SC_CLK_TCK")
 # Measured on two cores with an instant scripted endpoint and a trivial evaluation; seconds per extra iteration, MB.
 PEERS = {"OpenEvolve 0.4": (0.044, 73), "AIDE 0.2": (0.145, 173), "ShinkaEvolve 0.0.7": (0.270, 313)}
-N_KNOBS, VALUES = 24, (0.5, 1.5, 2.0, 3.0)
-
-TRAIN_PY = '''"""Predicts a constant."""
-
-import numpy as np
-
-from evaluation_locked.client import Task
-
-{knobs}
-
-
-def main():
-    """Learn nothing."""
-    task = Task.open()
-    labels = task.start_training()
-    value = float(np.median(labels)){sum}
-    crystals = task.finish_training()
-    task.submit(np.full(len(crystals), value))
-
-
-main()
-'''
-TASK_TOML = """name = "constant"
-title = "A seed that predicts a constant"
-target = "gap_ev"
-unit = "eV"
-source = "tight-binding"
-"""
-TECHNIQUE = """+++
-id = "knob-{i}"
-title = "Constant number {i}"
-axis = "A{axis}"
-family = "{family}"
-source = "own"
-expect = "nobody knows"
-evidence = "{evidence}"
-
-[knob]
-name = "KNOB_{i}"
-values = {values}
-+++
-Another value of constant number {i}, which moves every prediction.
-"""
-
-
-class Instant:
-    """An executor that trains nothing: predictions are the labels, off by a draw of the trial's seed.
-
-    Attributes:
-        cpu_seconds: What all calls took; it stands for a trial, and is left out of a round's figure.
-    """
-
-    def __init__(self) -> None:
-        self.cpu_seconds = 0.0
-
-    def run(self, order: TrialOrder, on_phase: Callable[[Phase], None], cancel: threading.Event) -> TrialOutcome:
-        begun = time.thread_time()
-        order.folder.mkdir(parents=True, exist_ok=True)
-        (order.folder / "train.log").write_text("instant\n")
-        if not order.smoke:
-            labels = np.load(order.locked / "validation_labels.npy", allow_pickle=False)
-            draw = np.random.default_rng(order.seed)
-            np.save(order.folder / "predictions.npy", labels + draw.standard_normal(len(labels)) * draw.uniform(0.5, 1))
-        self.cpu_seconds += time.thread_time() - begun
-        return TrialOutcome(status="finished", message="instant", train_seconds=0.001, predict_seconds=0.001)
-
-
-def write_seed(folder: Path) -> Path:
-    """Write the seed folder whose file predicts a constant, and return it."""
-    (folder / "playbook").mkdir(parents=True)
-    knobs = "\n".join(f"KNOB_{i} = 1.0" for i in range(N_KNOBS))
-    total = "".join(f" + (KNOB_{i} - 1.0) * {0.01 * (i + 1):.2f}" for i in range(N_KNOBS))
-    (folder / "train.py").write_text(TRAIN_PY.format(knobs=knobs, sum=total))
-    (folder / "task.toml").write_text(TASK_TOML)
-    for i in range(N_KNOBS):
-        text = TECHNIQUE.format(
-            i=i, axis=1 + i % 6, family=f"family {i % 8}", evidence=("++", "+", "0")[i % 3], values=list(VALUES)
-        )
-        (folder / "playbook" / f"knob-{i}.md").write_text(text)
-    return folder
 
 
 @contextlib.contextmanager

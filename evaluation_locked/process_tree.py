@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import stat
@@ -13,7 +14,13 @@ from pathlib import Path
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LITTLE_BYTES = 1 << 24  # growth of the machine's shared memory below which nobody's mappings are read
 SOCKET_BYTES = 212_992  # the kernel's default for what one end may have sent and nobody read
+_PR_SET_CHILD_SUBREAPER = 36
 _exit_codes: dict[int, int] = {}
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every one below it that loses its own, so that none gets out of sight."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants(pid: int) -> list[int]:

@@ -9,7 +9,6 @@ cross-validation never sees.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import json
 import os
@@ -48,7 +47,6 @@ LARGEST_PREDICTION = 1e100
 TASKS_PER_PROCESS = 8  # threads count as tasks
 SPARE_MEMORY_GIB = 2.0  # private memory is asked for before it is used; the cap on what is used is kept by the watch
 OWN_PROCESSES = 2  # the launcher and the init of the trial's namespace
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Lifeline:
@@ -356,7 +354,7 @@ def main() -> None:
     if order.sandboxed and not sandbox.landlock_abi():
         _say("refused", message=sandbox.NO_LAYER)
         return
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of the trial become ours, and end with it
+    process_tree.adopt_orphans()  # of the trial; they end with it
     (order.folder / "train.log").unlink(missing_ok=True)
     lifeline = Lifeline()
     outcome = run_trainings(order, lambda share, given: Warden(share, given, lifeline).run())

@@ -11,7 +11,6 @@ terminal. It has a keeper, which ends what is left of it when it has ended or wa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import signal
@@ -39,7 +38,6 @@ STORE_BYTES = 1 << 29  # of shared memory, for a cluster that is started here; R
 POLL_SECONDS = 0.2
 KNOCK_SECONDS = 10.0
 KEEP_SECONDS = 2.0  # for Ray's own processes to end by themselves
-PR_SET_CHILD_SUBREAPER = 36
 CANCEL_SECONDS = 10.0  # for a trial to end when it is asked to; then its worker is killed
 WARDEN_SECONDS = 3.0  # in which the warden of a killed worker has ended its trial
 
@@ -241,7 +239,7 @@ def keep(driver: int) -> None:
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a driver leaves behind becomes its keeper's
+    process_tree.adopt_orphans()  # what a driver leaves behind becomes its keeper's
     if driver := os.fork():
         os.close(int(sys.argv[1]))  # the line is the driver's alone
         keep(driver)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.training import SEED, choose_crystals, differences, load_file, textbook_data
+from benchmarks.textbook import textbook_data
+from benchmarks.training import SEED, choose_crystals, differences, load_file
 from evaluation_locked.neighbours import nearest_neighbours
 
 ROOT = Path(__file__).parents[2]

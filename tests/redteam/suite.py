@@ -13,7 +13,6 @@ The sandbox has to stand on its own: what the static review finds is recorded, a
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import re
@@ -45,7 +44,6 @@ MAX_OVERHEAD_SECONDS = 0.3
 LAST_SECONDS = 20
 HELD_BY_KERNEL = ("memory", "output", "processes", "disk")
 LEFT_BY_A_TRIAL = {"train.py", "train.log", "predictions.npy"}
-PR_SET_CHILD_SUBREAPER = 36
 _children_of_ours: set[int] = set()
 
 
@@ -249,7 +247,7 @@ def adopt_orphans() -> None:
     Children that there are already, such as the tracker of `multiprocessing` in a process of many tests, are ours.
     """
     _children_of_ours.update(process_tree.descendants(os.getpid()))
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    process_tree.adopt_orphans()
 
 
 def run_honest(path: Path, bait: Bait) -> Honest:
