@@ -7,6 +7,7 @@ equal parts, the time to featurise and to predict as one sum. Their predictions 
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -80,15 +81,16 @@ def _together(outcomes: Sequence[TrialOutcome]) -> TrialOutcome:
 
 
 def _store(folder: Path, predictions: np.ndarray, outcome: TrialOutcome) -> TrialOutcome:
-    """Write predictions so that a power cut leaves the whole file or none; a full disk becomes the outcome."""
-    partial = folder / "predictions.partial"
-    try:
-        with partial.open("wb") as file:
-            np.save(file, predictions)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / "predictions.npy")
-    except OSError as error:
-        words = f"the trial's predictions could not be stored ({error.strerror}): free disk space"
-        return outcome.model_copy(update={"status": "disk", "message": words})
+    """Write predictions so that a power cut leaves the whole file or none.
+
+    Raises:
+        OSError: They cannot be written; the trial is not to blame.
+    """
+    partial, whole = folder / "predictions.partial", io.BytesIO()
+    np.save(whole, predictions)  # numpy's own writing to a file does not say that a disk is full
+    with partial.open("wb") as file:
+        file.write(whole.getvalue())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / "predictions.npy")
     return outcome

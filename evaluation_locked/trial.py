@@ -108,6 +108,7 @@ def run_trial(
     Raises:
         TrialCancelled: `cancel` was set.
         SandboxError: The kernel offers no layer to hold a trial, and `order.sandboxed` asks for one.
+        OSError: Disk or machine failed, such as a full disk, which says nothing of the file.
     """
     order.folder.mkdir(parents=True, exist_ok=True)
     warden = subprocess.Popen(
@@ -150,8 +151,10 @@ def run_trial(
         code = warden.wait()
     if result is not None and result["event"] == "refused":
         raise SandboxError(result["message"])
-    if cancel is not None and cancel.is_set() and (result is None or result["status"] == "cancelled"):
+    if cancel is not None and cancel.is_set() and (result is None or result.get("status", "cancelled") == "cancelled"):
         raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
+    if result is not None and result["event"] == "failed":
+        raise OSError(*result["what"])
     if result is None:
         return TrialOutcome(status="lost", message=f"the warden of the trial ended with code {code} and no word of it")
     result.pop("event")

@@ -33,11 +33,13 @@ def folder_bytes(folder: Path) -> int:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder however deep it is: where it is too deep, what lies below its folders is moved up first."""
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
     with contextlib.suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    todo = (
-        [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)] if folder.exists() else []
-    )
+    todo = []
+    with contextlib.suppress(OSError):
+        todo = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     count = itertools.count()
     while todo:
         path = todo.pop()

@@ -75,12 +75,17 @@ class Warden:
         self.log_bytes = 0
         self.layers: tuple[str, ...] = ()
         self.seconds = {"featurise": 0.0, "train": 0.0, "predict": 0.0}
+        self.log = (order.folder / "train.log").open("ab")
         self.scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=order.folder))
         self.finished = threading.Event()
         self.lock = threading.Lock()
 
     def run(self) -> tuple[TrialOutcome, np.ndarray | None]:
-        """Run it and return outcome and predictions, None where there are none; no process of it is left by then."""
+        """Run it and return outcome and predictions, None where there are none; no process of it is left by then.
+
+        Raises:
+            OSError: Disk or machine failed, which says nothing of the file.
+        """
         ours, theirs = socket.socketpair()
         log_read, log_write = os.pipe()
         child = subprocess.Popen(
@@ -113,6 +118,10 @@ class Warden:
             self._end(*self._why_closed(child.pid))
         except WireError as error:
             self._end("invalid", f"{error}")
+        except OSError:
+            raise
+        except Exception as error:  # a border: one file that we cannot hold does not keep a run from the next
+            self._end("crashed", f"the trial could not be held ({type(error).__name__}: {error})")
         finally:
             self.finished.set()
             ours.close()
@@ -271,7 +280,7 @@ class Warden:
     def _keep_log(self, read_end: int) -> None:
         """Copy what the trial prints to its log, up to the cap; more than that ends the trial."""
         cap = int(self.order.caps.log_mib * MIB)
-        with os.fdopen(read_end, "rb", buffering=0) as source, (self.order.folder / "train.log").open("ab") as log:
+        with os.fdopen(read_end, "rb", buffering=0) as source, self.log as log:
             while chunk := source.read(65_536):
                 room = max(0, cap - self.log_bytes)
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the trial
@@ -346,7 +355,7 @@ def _say(event: str, **facts: Any) -> None:
 
 
 def main() -> None:
-    """Read the order, run the trial, print the outcome."""
+    """Read the order, run the trial, print the outcome, or what of disk or machine failed."""
     line = sys.stdin.readline()
     if not line.endswith("\n"):
         return  # whoever asked was gone before the order came
@@ -355,9 +364,13 @@ def main() -> None:
         _say("refused", message=sandbox.NO_LAYER)
         return
     process_tree.adopt_orphans()  # of the trial; they end with it
-    (order.folder / "train.log").unlink(missing_ok=True)
     lifeline = Lifeline()
-    outcome = run_trainings(order, lambda share, given: Warden(share, given, lifeline).run())
+    try:
+        (order.folder / "train.log").unlink(missing_ok=True)
+        outcome = run_trainings(order, lambda share, given: Warden(share, given, lifeline).run())
+    except OSError as error:  # the border of a child process: whoever ordered the trial raises it
+        _say("failed", what=[error.errno, error.strerror or str(error), str(error.filename or order.folder)])
+        return
     _say("outcome", **outcome.model_dump(mode="json"))
 
 

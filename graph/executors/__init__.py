@@ -32,6 +32,7 @@ class Executor(Protocol):
             TrialCancelled: `cancel` was set; nothing of the trial is left running.
             SandboxError: No trial can be held where it should run.
             RunError: No trial can run there; the message says why.
+            OSError: The disk that holds the run failed; that of another machine is a lost trial.
         """
 
 

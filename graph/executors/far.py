@@ -166,6 +166,7 @@ def bring_home(result: FarResult, order: TrialOrder) -> TrialOutcome:
         SandboxError: The node's kernel offers no layer to hold a trial.
         RunError: The node's judge is of another version.
         TrialCancelled: The trial was cancelled.
+        OSError: This machine's disk failed.
     """
     from graph.errors import RunError
 
@@ -176,15 +177,11 @@ def bring_home(result: FarResult, order: TrialOrder) -> TrialOutcome:
     if result.outcome.status == "cancelled":
         raise TrialCancelled
     order.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in BROUGHT_HOME:
-            if name in result.files:
-                _write_whole(order.folder / name, result.files[name])
-            elif name == LOG_FILE:
-                (order.folder / name).unlink(missing_ok=True)  # of an earlier try
-    except OSError as error:
-        words = f"the trial's predictions could not be stored ({error.strerror}): free disk space"
-        return result.outcome.model_copy(update={"status": "disk", "message": words})
+    for name in BROUGHT_HOME:
+        if name in result.files:
+            _write_whole(order.folder / name, result.files[name])
+        elif name == LOG_FILE:
+            (order.folder / name).unlink(missing_ok=True)  # of an earlier try
     return result.outcome
 
 

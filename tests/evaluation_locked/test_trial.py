@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -344,6 +347,65 @@ def test_damaged_predictions_are_named_by_the_scorer(locked: Path, tmp_path: Pat
     np.save(tmp_path / "p.npy", np.zeros(3))
     with pytest.raises(ScoringError, match=r"p\.npy holds float64 \(3,\)"):
         score(locked, tmp_path / "p.npy")
+
+
+@pytest.mark.parametrize("name", ["train.log", "predictions.npy"])
+def test_a_disk_that_fails_is_told_and_is_no_fault_of_the_file(
+    trial: Trial, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "trial" / name / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "trial"))):
+        trial(HONEST)
+    assert capfd.readouterr() == ("", "")
+    assert not list((tmp_path / "trial").glob("scratch-*"))
+
+
+def test_a_full_disk_is_told_and_is_no_fault_of_the_file(trial: Trial, tmp_path: Path) -> None:
+    """On a real file system of 64 KiB, where this user may mount one."""
+    disk = tmp_path / "trial"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
+            while True:
+                filler.write(b"0" * 4096)
+                filler.flush()
+        with pytest.raises(OSError, match="No space left") as full:
+            trial(HONEST)
+        assert full.value.errno == errno.ENOSPC
+        (disk / "filler").unlink()
+        assert trial(HONEST).status == "finished"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_the_warden_cannot_hold_is_an_outcome(locked: Path, tmp_path: Path) -> None:
+    train_py, kept = tmp_path / "train.py", tmp_path / "kept.npz"
+    train_py.write_text(textwrap.dedent(HONEST))
+    kept.write_bytes(b"no archive")
+    outcome = run_trial(TrialOrder(train_py=train_py, locked=locked, folder=tmp_path / "trial", caps=CAPS, kept=kept))
+    assert outcome.status == "crashed" and "could not be held" in outcome.message
+
+
+def test_a_scratch_folder_that_is_closed_goes_too() -> None:
+    code = """
+        import os, pathlib, tempfile
+        from evaluation_locked.trial_folder import remove_folder
+        if not os.geteuid():
+            os.seteuid(65_534)  # nothing is closed to root
+        place = pathlib.Path(tempfile.mkdtemp())
+        (place / "scratch" / "in" / "it").mkdir(parents=True)
+        for path in (place / "scratch" / "in", place / "scratch"):
+            path.chmod(0)
+        remove_folder(place / "scratch")
+        print(os.listdir(place))
+        place.rmdir()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_a_warden_whose_order_never_came_leaves_without_a_word(tmp_path: Path) -> None:
