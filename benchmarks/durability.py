@@ -17,8 +17,8 @@ year (`clock`), or the run moved to another path (`moved`). A full disk and a re
 benchmark's, which takes root; without it they are left out, and the output says so.
 
 Lost is an entry that stood in the journal after a kill and does not at the end, byte for byte; doubled a trial that
-stands there twice. A session beyond resuming is one that ended by itself though nothing was wrong with disk or folder, or
-that left a traceback, killed or not.
+stands there twice. A session beyond resuming is one that ended by itself though nothing was wrong with disk or folder,
+or that left a traceback, killed or not.
 
 With `--executor ray` trials run on a cluster of two nodes on this machine. In every third session one of them is killed
 in the middle of its trials, and another takes its place; wardens that the cluster holds count as processes left.
