@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,12 +176,18 @@ def open_options(number: int, usual: Plan | None, knowledge: Knowledge) -> tuple
                 f"PLATEAU: no keep for {history.rounds_since_keep} rounds. Most of the last ones were {worn[0]} on "
                 f"{worn[1]}, so that is closed for now."
             )
-    found: dict[tuple[object, ...], Option] = {}
+    found: dict[tuple[Mode, int, Axis], list[Idea]] = {}
     for parent in parents:
-        for option in _options_of(parent, number, knowledge):
-            known = found.get(option.key)
-            found[option.key] = option if known is None else replace(known, ideas=(*known.ideas, *option.ideas))
-    options = [option for option in found.values() if (option.mode, option.axis) != worn]
+        for idea in moves(parent, number, knowledge):
+            found.setdefault((idea.mode, parent, idea.axis), []).append(idea)
+        for axis in AXES:  # where the playbook has nothing left, an idea of one's own may
+            found.setdefault(("explore", parent, axis), [])  # type: ignore[arg-type]
+        found.setdefault(("simplify", parent, "-"), [])
+    options = [
+        Option(mode, parent, axis, ideas=tuple(ideas))
+        for (mode, parent, axis), ideas in found.items()
+        if (mode, axis) != worn
+    ]
     anew = [
         Option(idea.mode, idea.parent, idea.axis, changes=changes_of(idea), ideas=(idea,))
         for idea in start_moves(number, knowledge)
@@ -192,14 +198,6 @@ def open_options(number: int, usual: Plan | None, knowledge: Knowledge) -> tuple
         if chosen.key not in [option.key for option in anew]:
             options.insert(0, chosen)
     return [*options[: MAX_OPTIONS - len(anew)], *anew], words
-
-
-def _options_of(parent: int, number: int, knowledge: Knowledge) -> Iterator[Option]:
-    for idea in moves(parent, number, knowledge):
-        yield Option(idea.mode, parent, idea.axis, ideas=(idea,))
-    for axis in AXES:  # where the playbook has nothing left, an idea of one's own may
-        yield Option("explore", parent, axis)  # type: ignore[arg-type]
-    yield Option("simplify", parent, "-")
 
 
 def _beaten(champion: int, knowledge: Knowledge) -> list[int]:
