@@ -75,7 +75,7 @@ class Warden:
         self.log_bytes = 0
         self.layers: tuple[str, ...] = ()
         self.seconds = {"featurise": 0.0, "train": 0.0, "predict": 0.0}
-        self.log = (order.folder / "train.log").open("ab")
+        self.log = (order.folder / "train.log").open("ab", buffering=0)
         self.scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=order.folder))
         self.finished = threading.Event()
         self.lock = threading.Lock()
@@ -285,7 +285,6 @@ class Warden:
                 room = max(0, cap - self.log_bytes)
                 with contextlib.suppress(OSError):  # a full disk costs the log, not the trial
                     log.write(chunk[:room])
-                    log.flush()
                 self.log_bytes += len(chunk)
                 if self.log_bytes > cap:
                     self._stop("output", f"over {cap / MIB:g} MiB printed: print less (caps.log_mib)")

@@ -360,7 +360,9 @@ def test_a_disk_that_fails_is_told_and_is_no_fault_of_the_file(
     assert not list((tmp_path / "trial").glob("scratch-*"))
 
 
-def test_a_full_disk_is_told_and_is_no_fault_of_the_file(trial: Trial, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_is_no_fault_of_the_file(
+    trial: Trial, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """On a real file system of 64 KiB, where this user may mount one."""
     disk = tmp_path / "trial"
     disk.mkdir()
@@ -373,8 +375,9 @@ def test_a_full_disk_is_told_and_is_no_fault_of_the_file(trial: Trial, tmp_path:
                 filler.write(b"0" * 4096)
                 filler.flush()
         with pytest.raises(OSError, match="No space left") as full:
-            trial(HONEST)
+            trial(HONEST + "    print('the last words')")
         assert full.value.errno == errno.ENOSPC
+        assert capfd.readouterr() == ("", "")
         (disk / "filler").unlink()
         assert trial(HONEST).status == "finished"
     finally:
