@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from evaluation_locked.dataset import DataError
 from evaluation_locked.task import Caps, Strict
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def run_trial(
         TrialCancelled: `cancel` was set.
         SandboxError: The kernel offers no layer to hold a trial, and `order.sandboxed` asks for one.
         OSError: Disk or machine failed, such as a full disk, which says nothing of the file.
+        DataError: `order.locked` is no prepared task.
     """
     order.folder.mkdir(parents=True, exist_ok=True)
     warden = subprocess.Popen(
@@ -155,6 +157,8 @@ def run_trial(
         raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
     if result is not None and result["event"] == "failed":
         raise OSError(*result["what"])
+    if result is not None and result["event"] == "unprepared":
+        raise DataError(result["message"])
     if result is None:
         return TrialOutcome(status="lost", message=f"the warden of the trial ended with code {code} and no word of it")
     result.pop("event")

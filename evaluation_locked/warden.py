@@ -26,6 +26,7 @@ import numpy as np
 
 from evaluation_locked import process_tree, sandbox
 from evaluation_locked.client import CHANNEL_VARIABLE
+from evaluation_locked.dataset import DataError
 from evaluation_locked.kept import KEPT_BYTES, load_kept, store_kept
 from evaluation_locked.layers import ALL_LAYERS
 from evaluation_locked.prepare import TrialInput
@@ -354,7 +355,7 @@ def _say(event: str, **facts: Any) -> None:
 
 
 def main() -> None:
-    """Read the order, run the trial, print the outcome, or what of disk or machine failed."""
+    """Read the order, run the trial, print the outcome, or what is wrong with disk, machine or the prepared rows."""
     line = sys.stdin.readline()
     if not line.endswith("\n"):
         return  # whoever asked was gone before the order came
@@ -369,6 +370,9 @@ def main() -> None:
         outcome = run_trainings(order, lambda share, given: Warden(share, given, lifeline).run())
     except OSError as error:  # the border of a child process: whoever ordered the trial raises it
         _say("failed", what=[error.errno, error.strerror or str(error), str(error.filename or order.folder)])
+        return
+    except DataError as error:
+        _say("unprepared", message=str(error))
         return
     _say("outcome", **outcome.model_dump(mode="json"))
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evaluation_locked.dataset import DataError
 from evaluation_locked.judge_code import add_judge_code
 from evaluation_locked.kept import KEPT_FILE
 from evaluation_locked.trial import SandboxError, TrialCancelled, TrialOrder, TrialOutcome, run_trial
@@ -154,7 +155,7 @@ def hold_trial(
             left = {name: order.folder / name for name in BROUGHT_HOME}
             files = {name: path.read_bytes() for name, path in left.items() if path.exists()}
             return FarResult(node, outcome, files, fetched=bool(fetched))
-    except OSError as error:
+    except (OSError, DataError) as error:
         words = f"node {node} could not hold the trial ({error}): is its disk full?"
         return FarResult(node, TrialOutcome(status="lost", message=words), fetched=bool(fetched))
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from evaluation_locked.dataset import DataError
 from evaluation_locked.scorer import ScoringError, compare, score
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
 from tests.evaluation_locked.conftest import CAPS
@@ -382,6 +383,14 @@ def test_a_full_disk_is_told_and_is_no_fault_of_the_file(
         assert trial(HONEST).status == "finished"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_rows_that_are_gone_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.py").write_text(textwrap.dedent(HONEST))
+    order = TrialOrder(train_py=tmp_path / "train.py", locked=tmp_path / "gone", folder=tmp_path / "trial", caps=CAPS)
+    with pytest.raises(DataError, match="gone is no prepared task"):
+        run_trial(order)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_the_warden_cannot_hold_is_an_outcome(locked: Path, tmp_path: Path) -> None:
