@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.instant import write_seed
-from benchmarks.small_disk import fill, own_disk, remount
+from benchmarks.sessions import exit_code, fork_session, is_over, reap
 from evaluation_locked.process_tree import adopt_orphans, descendants
 from graph.errors import RunError
 from graph.machine import build, open_checkpoints
@@ -55,10 +55,12 @@ from memory.records import TrialRecord
 from team import running
 from team.casting import TeamOptions
 from tests.graph.executors.two_nodes import TwoNodes, words_of
+from tests.small_disk import fill, remount, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
+DISK = "96m"
 SLACK_SECONDS = 10.0  # what is left of a tree that was killed must be gone by then
 STEPS = ("strategise", "scout", "choose", "code", "review", "smoke", "train", "judge", "remember")
 YEAR = 365 * 86_400
@@ -115,7 +117,7 @@ class Bench:
             team=TeamOptions(team_file=self._team_file()),
             runs=self.place / "runs",
         )
-        code = self._wait(self._fork(lambda: running.start(options, as_json=True)))
+        code = exit_code(fork_session(lambda: running.start(options, as_json=True), self.log))
         assert code == 0, self.log.read_text()
 
     def _team_file(self) -> Path | None:
@@ -141,7 +143,7 @@ class Bench:
         back = self.draw.uniform(0, YEAR) if trouble == "clock" else 0.0
         if trouble == "read-only":
             self._remount("ro")
-        session = self._fork(lambda: self._session(back))
+        session = fork_session(lambda: self._session(back), self.log)
         filler = self.place / "filler"
         if trouble == "full":
             time.sleep(self.draw.uniform(0, self.longest / 2))
@@ -175,7 +177,7 @@ class Bench:
     def finish(self, more: int) -> dict[str, Any]:
         """Resume once more and see it through; return what was found."""
         trained = sum(t.status != "not run" for t in self._trials())
-        code = self._wait(self._fork(lambda: self._session(0.0, trained + more)))
+        code = exit_code(fork_session(lambda: self._session(0.0, trained + more), self.log))
         if code != 0:
             self.beyond.append(f"the last session ended with code {code}: {_last_line(self.log)}")
         self._compare()
@@ -212,29 +214,14 @@ class Bench:
             as_json=True,
         )
 
-    def _fork(self, act: Callable[[], int]) -> int:
-        pid = os.fork()
-        if pid:
-            return pid
-        code = 1
-        try:
-            os.setsid()
-            out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            code = running_border(act)
-        finally:
-            os._exit(code)
-
     def _await_moment(self, session: int, when: str) -> int | None:
         """Return when it is time to kill; the exit code where the session ended before."""
         until = time.monotonic() + (self.draw.uniform(0, self.longest) if when == "moment" else 3 * self.longest)
         step = self.draw.choice(STEPS) if when == "step" else when
         size = _size(self.run / "journal.jsonl")
         while time.monotonic() < until:
-            if _is_over(session):
-                return self._wait(session)
+            if is_over(session):
+                return exit_code(session)
             if when == "write" and _size(self.run / "journal.jsonl") != size:
                 time.sleep(self.draw.choice((0.0, 0.0, self.draw.uniform(0, 0.002))))
                 break
@@ -242,7 +229,7 @@ class Bench:
                 time.sleep(self.draw.uniform(0, 0.01))
                 break
             time.sleep(0.0 if when == "write" else 0.002)
-        return self._wait(session) if _is_over(session) else None
+        return exit_code(session) if is_over(session) else None
 
     def _kill(self, session: int, *, whole: bool) -> None:
         os.kill(session, signal.SIGKILL)
@@ -251,8 +238,8 @@ class Bench:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            _reap()
-        _reap()
+            reap()
+        reap()
 
     def _cut_last_line(self) -> None:
         """Cut a line that was being written when the power went; one that is on the disk stays.
@@ -293,12 +280,9 @@ class Bench:
     def _trials(self) -> list[TrialRecord]:
         return [entry for entry in Journal(self.run / "journal.jsonl").read() if isinstance(entry, TrialRecord)]
 
-    def _wait(self, pid: int) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
     def _alive(self, *, trials: bool = True) -> list[int]:
         """Return the living processes of the run; those of a cluster are not, but for the trials that it holds."""
-        _reap()
+        reap()
         below = descendants(os.getpid())
         if self.cluster is None:
             return below
@@ -315,35 +299,6 @@ class Bench:
         while not remount(self.place, how):
             assert time.monotonic() < until, f"{self.place} cannot be made {how}: {self._alive()} are at work"
             time.sleep(0.05)
-
-
-def running_border(act: Callable[[], int]) -> int:
-    """Run as `team` does: what it knows to say ends in one line and a code, anything else in a traceback."""
-    import traceback
-
-    from team.cli import _mendable
-
-    try:
-        return act()
-    except Exception as error:
-        if (message := _mendable(error)) is None:
-            traceback.print_exc()
-            return 70
-        print(f"team: {message}", flush=True)
-        return 1
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _is_over(pid: int) -> bool:
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
 
 
 def _size(path: Path) -> int:
@@ -375,7 +330,7 @@ def main() -> None:
     arguments = parser.parse_args()
     adopt_orphans()  # what a killed session leaves is seen then
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as temporary, own_disk(Path(temporary, "disk")) as disk:
+    with tempfile.TemporaryDirectory() as temporary, small_disk(Path(temporary, "disk"), DISK) as disk:
         seed = write_seed(Path(temporary, "seed"))
         nodes = Path(temporary, "nodes")
         nodes.mkdir()

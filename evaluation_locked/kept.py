@@ -6,13 +6,13 @@ file is ever given them: what a training left is no channel to another.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation_locked.client import KEPT
+from evaluation_locked.whole_file import whole_file
 from evaluation_locked.wire import WireError
 
 if TYPE_CHECKING:
@@ -36,12 +36,8 @@ def store_kept(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
         raise WireError(f"an array to keep is called {strange[0][:80]!r}; use letters, digits, '.', '_' and '-'")
     if not kept:
         return
-    partial = folder / f"{KEPT_FILE}.partial"
-    with partial.open("wb") as file:
+    with whole_file(folder / KEPT_FILE) as file:
         np.savez(file, **kept)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / KEPT_FILE)
 
 
 def load_kept(path: Path | None) -> dict[str, np.ndarray]:

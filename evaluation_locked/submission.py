@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from evaluation_locked.predictions import predictions_sha, refuse_strange
 from evaluation_locked.scorer import ScoringError
 from evaluation_locked.seed_folder import SeedError
 from evaluation_locked.task import Strict
+from evaluation_locked.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,12 +132,8 @@ def _params(subject: Subject) -> dict[str, Any]:
 
 
 def _write_gzip(path: Path, held: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         file.write(gzip.compress(json.dumps(held).encode(), mtime=0))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _read_back(path: Path, task: str, folds: list[FoldFile], labels: dict[int, np.ndarray]) -> dict[str, float]:

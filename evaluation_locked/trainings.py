@@ -7,18 +7,16 @@ equal parts, the time to featurise and to predict as one sum. Their predictions 
 
 from __future__ import annotations
 
-import io
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation_locked.prepare import load_facts, load_trial_input
 from evaluation_locked.trial import TrialOutcome
+from evaluation_locked.whole_file import save_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from evaluation_locked.prepare import TrialInput
     from evaluation_locked.trial import TrialOrder
@@ -34,10 +32,15 @@ def run_trainings(
     Args:
         order: The trial's; a smoke trial is one training.
         train: Runs one training, given its share of the caps and its rows.
+
+    Raises:
+        OSError: Disk or machine failed; the trial is not to blame.
     """
     if order.smoke or (n_trainings := load_facts(order.locked).n_trainings) == 1:
         outcome, answered = train(order, load_trial_input(order.locked, smoke=order.smoke))
-        return outcome if answered is None else _store(order.folder, answered, outcome)
+        if answered is not None:
+            save_array(order.folder / "predictions.npy", answered)
+        return outcome
     outcomes: list[TrialOutcome] = []
     predictions = np.zeros(0)
     for number in range(n_trainings):
@@ -50,7 +53,8 @@ def run_trainings(
             message = f"training {number + 1} of {n_trainings}: {outcome.message}"
             return _together(outcomes).model_copy(update={"message": message})
         predictions[given.judged] = answered
-    return _store(order.folder, predictions, _together(outcomes))
+    save_array(order.folder / "predictions.npy", predictions)
+    return _together(outcomes)
 
 
 def _share(order: TrialOrder, number: int, n_trainings: int, before: Sequence[TrialOutcome]) -> TrialOrder:
@@ -78,19 +82,3 @@ def _together(outcomes: Sequence[TrialOutcome]) -> TrialOutcome:
         peak_memory_gib=max(one.peak_memory_gib for one in outcomes),
         layers=tuple(layer for layer in last.layers if all(layer in one.layers for one in outcomes)),
     )
-
-
-def _store(folder: Path, predictions: np.ndarray, outcome: TrialOutcome) -> TrialOutcome:
-    """Write predictions so that a power cut leaves the whole file or none.
-
-    Raises:
-        OSError: They cannot be written; the trial is not to blame.
-    """
-    partial, whole = folder / "predictions.partial", io.BytesIO()
-    np.save(whole, predictions)  # numpy's own writing to a file does not say that a disk is full
-    with partial.open("wb") as file:
-        file.write(whole.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / "predictions.npy")
-    return outcome

@@ -151,15 +151,16 @@ def run_trial(
             warden.stdin.close()  # the warden ends what is left and leaves
         warden.stdout.close()
         code = warden.wait()
-    if result is not None and result["event"] == "refused":
-        raise SandboxError(result["message"])
-    if cancel is not None and cancel.is_set() and (result is None or result.get("status", "cancelled") == "cancelled"):
-        raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
-    if result is not None and result["event"] == "failed":
-        raise OSError(*result["what"])
-    if result is not None and result["event"] == "unprepared":
-        raise DataError(result["message"])
     if result is None:
-        return TrialOutcome(status="lost", message=f"the warden of the trial ended with code {code} and no word of it")
-    result.pop("event")
+        words = f"the warden of the trial ended with code {code} and no word of it"
+        result = {"event": "outcome", "status": "lost", "message": words}
+    event = result.pop("event")
+    if event == "refused":
+        raise SandboxError(result["message"])
+    if cancel is not None and cancel.is_set() and result.get("status", "lost") in ("lost", "cancelled"):
+        raise TrialCancelled  # a trial that ended by itself just before is an outcome all the same
+    if event == "failed":
+        raise OSError(*result["what"])
+    if event == "unprepared":
+        raise DataError(result["message"])
     return TrialOutcome.model_validate(result)

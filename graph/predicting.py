@@ -24,6 +24,7 @@ from evaluation_locked.kept import KEPT_FILE
 from evaluation_locked.predicting import search_crystals, write_shown_rows, write_training_rows
 from evaluation_locked.task import Strict
 from evaluation_locked.trial import TrialOrder, run_trial
+from evaluation_locked.whole_file import save_array
 from graph.errors import RunError
 from graph.run_folder import code_sha, last_words, write_atomically
 
@@ -122,9 +123,7 @@ class Predictor:
                 predictions = self._ask(crystals, kept, on_phase, cancel)
             else:
                 predictions = self._train(crystals, on_phase, cancel)
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, predictions)
-            partial.replace(path)
+            save_array(path, predictions)
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
 
     def _train(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import re
 import shutil
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from evaluation_locked.seed_folder import copy_seed
 from evaluation_locked.task import Strict, TaskSpec, explain
+from evaluation_locked.whole_file import whole_file
 from graph.errors import RunError
 from graph.executors.settings import ExecutorSettings
 from graph.trial_folders import TrialFolders
@@ -122,7 +122,6 @@ class RunFolder:
         """Remove what a process that was killed while it wrote has left beside the run's files; for the only writer."""
         for path in self.path.glob(".*.[0-9]*"):
             path.unlink(missing_ok=True)
-        self.graphml.with_name(f"{self.graphml.name}.half").unlink(missing_ok=True)
 
     def exchanges(self, number: int) -> Path:
         """Return where to write what is said to models for trial `number`; `make_trial` moves it into its folder."""
@@ -214,13 +213,8 @@ def utc_now() -> str:
 
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file so that a reader sees the old one or the new one, whole; so does a restart, where `durable`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    partial.replace(path)
+    with whole_file(path, durable=durable) as file:
+        file.write(text.encode())
 
 
 def last_words(folder: Path, n_lines: int = LOG_TAIL_LINES) -> list[str]:

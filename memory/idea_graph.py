@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluation_locked.whole_file import whole_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -111,9 +113,8 @@ def write_graphml(graph: nx.DiGraph, path: Path) -> None:
     """
     import networkx as nx
 
-    half = path.with_name(f"{path.name}.half")
-    nx.write_graphml_xml(graph, half, infer_numeric_types=True)
-    half.replace(path)
+    with whole_file(path, durable=False) as file:
+        nx.write_graphml_xml(graph, file, infer_numeric_types=True)
 
 
 def to_json(graph: nx.DiGraph) -> str:

@@ -11,7 +11,6 @@ worth knowing all the same, and no score of one run is ever compared with one of
 
 from __future__ import annotations
 
-import os
 import tomllib
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import tomli_w
 from pydantic import ValidationError
 
+from evaluation_locked.whole_file import whole_file
 from memory.chroma_folder import IdeaMemoryError
 from memory.journal import Journal
 from memory.records import Entry, Record
@@ -143,9 +143,8 @@ class SharedMemory:
     def write(self, register: Register) -> None:
         """Write `memory.toml`, so that a reader sees the old one or the new one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.register_file.with_name(f".{self.register_file.name}.{os.getpid()}")
-        partial.write_text(tomli_w.dumps(register.model_dump(mode="json")), encoding="utf-8")
-        partial.replace(self.register_file)
+        with whole_file(self.register_file) as file:
+            tomli_w.dump(register.model_dump(mode="json"), file)
 
     def journals(self, without: str = "") -> Mapping[str, tuple[Entry, ...]]:
         """Return what the runs that feed the memory recorded, by name; a journal that is gone has nothing.

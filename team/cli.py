@@ -261,14 +261,14 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        message = _mendable(error)
+        message = mendable(error)
         if message is None:
             raise
         typer.secho(f"team: {message}", fg="red", err=True)
         sys.exit(1)
 
 
-def _mendable(error: Exception) -> str | None:
+def mendable(error: Exception) -> str | None:
     """Return the line for an error whose cause lies outside this program, None for a bug."""
     from evaluation_locked.crystals import CrystalError
     from evaluation_locked.dataset import DataError

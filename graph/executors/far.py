@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.judge_code import add_judge_code
 from evaluation_locked.kept import KEPT_FILE
 from evaluation_locked.trial import SandboxError, TrialCancelled, TrialOrder, TrialOutcome, run_trial
+from evaluation_locked.whole_file import whole_file
 from graph.executors.bundle import hold_bundle
 from graph.executors.node import hold_folder, node_folder
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 LOG_FILE, PREDICTIONS_FILE = "train.log", "predictions.npy"
 BROUGHT_HOME = (LOG_FILE, KEPT_FILE, PREDICTIONS_FILE)  # in this order: predictions are there when all is
-PARTIAL = ".far"
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def hold_trial(
             files = {name: path.read_bytes() for name, path in left.items() if path.exists()}
             return FarResult(node, outcome, files, fetched=bool(fetched))
     except (OSError, DataError) as error:
-        words = f"node {node} could not hold the trial ({error}): is its disk full?"
+        words = f"node {node} could not hold the trial ({error})"
         return FarResult(node, TrialOutcome(status="lost", message=words), fetched=bool(fetched))
 
 
@@ -180,7 +179,8 @@ def bring_home(result: FarResult, order: TrialOrder) -> TrialOutcome:
     order.folder.mkdir(parents=True, exist_ok=True)
     for name in BROUGHT_HOME:
         if name in result.files:
-            _write_whole(order.folder / name, result.files[name])
+            with whole_file(order.folder / name) as file:
+                file.write(result.files[name])
         elif name == LOG_FILE:
             (order.folder / name).unlink(missing_ok=True)  # of an earlier try
     return result.outcome
@@ -195,12 +195,3 @@ def _unpack(far: FarOrder, folder: Path, locked: Path, device: str | None) -> Tr
         kept.write_bytes(far.kept)
     here = {"train_py": train_py, "locked": locked, "folder": folder / "trial", "device": device, "kept": kept}
     return TrialOrder.model_validate_json(far.order).model_copy(update=here)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

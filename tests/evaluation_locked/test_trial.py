@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -23,6 +22,7 @@ from evaluation_locked.dataset import DataError
 from evaluation_locked.scorer import ScoringError, compare, score
 from evaluation_locked.trial import TrialCancelled, TrialOrder, TrialOutcome, run_trial
 from tests.evaluation_locked.conftest import CAPS
+from tests.small_disk import NOT_PERMITTED, fill, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,8 +331,8 @@ def test_a_caller_that_is_killed_leaves_no_process(locked: Path, tmp_path: Path)
         text=True,
     )
     assert caller.stdout is not None
-    while "featurising" not in caller.stdout.readline():
-        pass
+    while "featurising" not in (line := caller.stdout.readline()):
+        assert line, "it ended before its trial began"
     assert len(processes_with(str(tmp_path / "trial"))) >= 1
     caller.send_signal(signal.SIGKILL)
     caller.wait()
@@ -364,25 +364,17 @@ def test_a_disk_that_fails_is_told_and_is_no_fault_of_the_file(
 def test_a_full_disk_is_told_and_is_no_fault_of_the_file(
     trial: Trial, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On a real file system of 64 KiB, where this user may mount one."""
     disk = tmp_path / "trial"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    try:
-        with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
-            while True:
-                filler.write(b"0" * 4096)
-                filler.flush()
+    with small_disk(disk, "64k") as mounted:
+        if not mounted:
+            pytest.skip(NOT_PERMITTED)
+        fill(disk / "filler")
         with pytest.raises(OSError, match="No space left") as full:
             trial(HONEST + "    print('the last words')")
         assert full.value.errno == errno.ENOSPC
         assert capfd.readouterr() == ("", "")
         (disk / "filler").unlink()
         assert trial(HONEST).status == "finished"
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_rows_that_are_gone_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from memory.journal import Journal, JournalError
 from memory.run_lock import RunLockedError
 from tests.memory.builders import decision, trial
+from tests.small_disk import NOT_PERMITTED, small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,20 +188,12 @@ def test_a_write_that_stops_half_way_loses_nothing(journal: Journal) -> None:
 
 
 def test_a_full_device_loses_nothing(tmp_path: Path) -> None:
-    """On a real file system of 64 KiB, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    try:
-        journal = Journal(disk / "journal.jsonl")
+    with small_disk(tmp_path / "disk", "64k") as mounted:
+        if not mounted:
+            pytest.skip(NOT_PERMITTED)
+        journal = Journal(tmp_path / "disk" / "journal.jsonl")
         journal.append(trial(0))
         with pytest.raises(OSError, match="No space left"):
             journal.append(trial(1, diff="+x\n" * 100_000))
         journal.append(trial(2))
         assert [entry.number for entry in journal.read()] == [0, 2]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

@@ -67,11 +67,11 @@ class Served:
         assert answer.status == 200 and answer.getheader("content-type", "").startswith("text/event-stream")
 
         def until(fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-            last, deadline = "", time.monotonic() + WAIT_SECONDS
+            event, deadline = {}, time.monotonic() + WAIT_SECONDS
             while line := answer.readline().decode():  # a comment comes every 15 s where nothing changes
-                if line.startswith("data: ") and fits(json.loads(last := line[6:])):
-                    return dict(json.loads(last))
-                assert time.monotonic() < deadline, f"the event did not come; the last one was {last}"
+                if line.startswith("data: ") and fits(event := json.loads(line[6:])):
+                    return dict(event)
+                assert time.monotonic() < deadline, f"the event did not come; the last one was {event}"
             raise AssertionError("the stream ended")
 
         with answer:

@@ -1,4 +1,4 @@
-"""A small file system of a benchmark's own, which it may fill and make read-only."""
+"""A small file system of our own, where this user may mount one: it can be filled, and made read-only."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DISK_MIB = 96
+NOT_PERMITTED = "mounting a tmpfs is not permitted here"
 
 
 @contextlib.contextmanager
-def own_disk(place: Path) -> Iterator[bool]:
-    """Put a small file system of our own at `place`, where we may; say whether it is one."""
+def small_disk(place: Path, size: str) -> Iterator[bool]:
+    """Make the folder `place` and put a file system of `size`, such as `64k`, there; yield whether it is one."""
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     mounted = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True).returncode == 0
     try:
         yield mounted
@@ -27,12 +27,11 @@ def own_disk(place: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def fill(filler: Path, spare: int) -> None:
+def fill(filler: Path, spare: int = 0) -> None:
     """Take what is free but `spare` bytes."""
-    with contextlib.suppress(OSError), filler.open("wb") as file:
-        while True:
-            file.write(b"\0" * 65_536)
-            file.flush()
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"\0" * 65_536):
+            pass
     with contextlib.suppress(OSError):
         os.truncate(filler, max(0, filler.stat().st_size - spare))
 
